@@ -1,0 +1,148 @@
+//! What a destination is: two pure functions and its limits, one folder for each kind.
+//!
+//! [`Destination::render`] turns records into requests, [`Destination::classify`] reads what came back.
+//! Neither does any I/O and both get the clock handed in, so that a delivery, a dry run and a golden test
+//! run the same code; the one sender in [`crate::delivery`] does all the sending.
+
+pub mod console;
+pub mod file;
+pub mod signing;
+pub mod webhook;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::secret::Secret;
+use crate::event::{BatchId, EventId, StoredRecord, Timestamp};
+
+/// A record on its way to a destination, with what the plan says about it.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The record.
+    pub record: StoredRecord,
+    /// The environment that its namespace maps to, where one does.
+    pub environment: Option<Arc<str>>,
+}
+
+/// What a destination may take at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Records in one request, at most; at least 1.
+    pub max_events: usize,
+    /// Original bytes in one request, at most (one record may exceed it alone).
+    pub max_bytes: usize,
+    /// How long the first record of a request waits for company; zero sends what is there.
+    pub wait: Duration,
+}
+
+/// What rendering may know beside the records.
+#[derive(Debug, Clone)]
+pub struct RenderContext {
+    /// The time of this attempt.
+    pub now: Timestamp,
+    /// 1 for the first attempt.
+    pub attempt: u32,
+    /// The id of the group: fixed before its first attempt.
+    pub batch_id: BatchId,
+}
+
+/// Requests, and the records that this destination leaves out by its own documented rules.
+#[derive(Debug, Default)]
+pub struct Rendered {
+    /// What to send, in order.
+    pub requests: Vec<Outbound>,
+    /// Records that cannot be rendered here: each becomes a dead letter with its reason.
+    pub unrenderable: Vec<(EventId, Reason)>,
+}
+
+/// Why a record is not delivered: a stable word for machines and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// A word such as `no_flipt_form`, `rejected`, `expired`.
+    pub code: &'static str,
+    /// What a person should know; carries no secret.
+    pub message: String,
+}
+
+/// One request and the records it carries.
+#[derive(Debug)]
+pub struct Outbound {
+    /// The ids of the records that this request delivers.
+    pub members: Vec<EventId>,
+    /// What to do.
+    pub request: Request,
+}
+
+/// What the sender can do for a destination.
+#[derive(Debug)]
+pub enum Request {
+    /// One HTTP request.
+    Http(HttpRequest),
+    /// Write these bytes to standard output.
+    Stdout(Vec<u8>),
+    /// Append these bytes to a file (created with mode 0600, directories too) and fsync it.
+    AppendFile {
+        /// Where.
+        path: PathBuf,
+        /// What: whole lines.
+        bytes: Vec<u8>,
+    },
+}
+
+/// One HTTP request, ready to be sent.
+#[derive(Debug)]
+pub struct HttpRequest {
+    /// Always a whole URL; may hold a secret.
+    pub url: Arc<Secret>,
+    /// `POST` nearly always.
+    pub method: &'static str,
+    /// Names in lower case; values may hold secrets.
+    pub headers: Vec<(String, Secret)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What came back from a request that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Response {
+    /// Bytes were written, and are durable where that was asked for.
+    Written,
+    /// An HTTP answer.
+    Http {
+        /// Its status code.
+        status: u16,
+        /// The `Retry-After` header, as it came.
+        retry_after: Option<String>,
+        /// At most the first 64 KiB of its body.
+        body: Vec<u8>,
+    },
+}
+
+/// What an answer means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The members are delivered.
+    Delivered,
+    /// Try again, not before the given wait where the receiver named one.
+    Retry {
+        /// The receiver's `Retry-After`, as a wait from now.
+        not_before: Option<Duration>,
+        /// What came back.
+        reason: Reason,
+    },
+    /// The receiver will not take these records: dead letters.
+    Rejected(Reason),
+}
+
+/// A destination: two pure functions and its limits.
+pub trait Destination: Send + Sync {
+    /// What it takes at once.
+    fn limits(&self) -> Limits;
+
+    /// Turns `deliveries` (in order, never empty, within [`Destination::limits`]) into requests.
+    fn render(&self, deliveries: &[Delivery], context: &RenderContext) -> Rendered;
+
+    /// Reads what came back at `now`.
+    fn classify(&self, response: &Response, now: Timestamp) -> Outcome;
+}

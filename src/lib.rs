@@ -1,0 +1,27 @@
+//! `audit-relay` carries the audit events of a [Flipt](https://flipt.io) v1 server to where people
+//! look, and loses none on the way.
+//!
+//! The rooms of the house, from the ground floor up; a lower floor knows nothing of a higher one:
+//!
+//! * [`event`]: records and what every room calls them (id, sequence, order key);
+//! * [`flipt`]: all that is Flipt's own: framings, versions, the shape of each payload;
+//! * [`journal`]: the ordered, durable log of records, one SQLite database;
+//! * [`source`]: where records enter; [`routing`]: which of them go where;
+//! * [`destination`]: what a destination is (two pure functions and its limits), one folder a kind;
+//! * [`delivery`]: the lane of each destination, retries, the one sender;
+//! * [`config`]: what may be written in the configuration, and the plan that it means;
+//! * [`telemetry`]: how the relay tells what it does;
+//! * [`relay`]: runs a plan; [`cli`]: one file for each subcommand.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod delivery;
+pub mod destination;
+pub mod event;
+pub mod flipt;
+pub mod journal;
+pub mod relay;
+pub mod routing;
+pub mod source;
+pub mod telemetry;

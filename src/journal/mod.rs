@@ -364,6 +364,10 @@ impl Journal {
     pub fn create_incarnation(&self, new: NewIncarnation) -> Result<IncarnationRow, JournalError> {
         todo!()
     }
+    /// Blocking; from threads only. Whether a record with this id was ever accepted and is still kept.
+    pub fn knows(&self, id: crate::event::EventId) -> Result<bool, JournalError> {
+        todo!()
+    }
     /// The sources the journal must not trim below are those registered since it was opened.
     pub async fn register_destination(&self, name: &str) -> Result<DestinationRow, JournalError> {
         todo!()

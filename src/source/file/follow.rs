@@ -1,0 +1,315 @@
+//! One open file that is read on: bytes to lines, lines to records, and whether the file is still the one
+//! that was being read.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::cri::{CriJoiner, Joined};
+use super::identity::{self, WINDOW_BYTES, read_at};
+use super::lines::{Line, LineBuffer};
+use crate::event::{
+    EventId, Framing, Incarnation, Keys, Namespace, NewRecord, OversizedDetail, RecordKind, UnparsedDetail,
+};
+use crate::flipt::line::{LineKind, read_line};
+use crate::journal::{Advance, IncarnationRow};
+
+/// How much is read from a file at once.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// How many records, and how many of their bytes, are handed to the journal at once.
+const MAX_RECORDS: usize = 512;
+const MAX_RECORD_BYTES: usize = 1024 * 1024;
+
+/// What a followed file is to its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The file at the path.
+    Current,
+    /// It was at the path (or beside it) and its writer may still hold it.
+    Renamed,
+    /// A copy of what a truncated file held: nobody writes to it.
+    Copy,
+}
+
+/// What every line is read with.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) instance: String,
+    pub(super) framing: Framing,
+    pub(super) max_event_bytes: usize,
+}
+
+/// One open file.
+pub(super) struct Follow {
+    pub(super) file: File,
+    pub(super) inode: (u64, u64),
+    /// Where it was last seen.
+    pub(super) path: PathBuf,
+    /// The configured path it belongs to.
+    pub(super) slot: PathBuf,
+    pub(super) role: Role,
+    /// Its incarnation as the journal has it; `None` until its first line is whole.
+    pub(super) row: Option<IncarnationRow>,
+    /// When it last grew, as far as was seen.
+    pub(super) grown_at: Instant,
+    /// Everything before this byte was handed to the journal.
+    pub(super) position: u64,
+    /// The bytes at its head and before `position`, at most 1 KiB each.
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    lines: LineBuffer,
+    cri: CriJoiner,
+}
+
+/// What one step of reading gave.
+pub(super) enum Step {
+    /// Records to append (perhaps none) and the position that they bring the file to.
+    Batch(Batch),
+    /// Nothing new.
+    AtEnd,
+    /// The file is not the one that was being read: truncated, or written anew.
+    Rewritten,
+}
+
+/// Records of one file.
+pub(super) struct Batch {
+    pub(super) records: Vec<NewRecord>,
+    pub(super) advance: Advance,
+    pub(super) ignored: u64,
+}
+
+impl Follow {
+    /// Begins to follow an open file that is not identified yet.
+    pub(super) fn new(
+        file: File,
+        path: PathBuf,
+        slot: PathBuf,
+        role: Role,
+        reading: &Reading,
+    ) -> io::Result<Self> {
+        let inode = identity::inode_of(&file.metadata()?);
+        Ok(Self {
+            file,
+            inode,
+            path,
+            slot,
+            role,
+            row: None,
+            grown_at: Instant::now(),
+            position: 0,
+            head: Vec::new(),
+            tail: Vec::new(),
+            lines: LineBuffer::new(0, reading.max_event_bytes),
+            cri: CriJoiner::new(reading.max_event_bytes),
+        })
+    }
+
+    /// Reads on from what the journal has committed for `row`.
+    pub(super) fn adopt(&mut self, row: IncarnationRow, reading: &Reading) -> io::Result<()> {
+        self.forget(reading);
+        self.position = row.position;
+        self.lines = LineBuffer::new(row.position, reading.max_event_bytes);
+        self.head = read_at(&self.file, 0, WINDOW_BYTES)?;
+        self.tail = self.window_before(row.position)?;
+        self.row = Some(row);
+        Ok(())
+    }
+
+    /// Forgets what was read: the file begins anew.
+    pub(super) fn forget(&mut self, reading: &Reading) {
+        self.row = None;
+        self.position = 0;
+        self.head.clear();
+        self.tail.clear();
+        self.lines = LineBuffer::new(0, reading.max_event_bytes);
+        self.cri = CriJoiner::new(reading.max_event_bytes);
+    }
+
+    /// Its size in bytes now.
+    pub(super) fn size(&self) -> u64 {
+        self.file.metadata().map_or(self.position, |metadata| metadata.len())
+    }
+
+    /// Whether no name leads to it any more.
+    pub(super) fn is_unlinked(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Reads one chunk and turns its whole lines into records. Needs a row.
+    pub(super) fn step(&mut self, reading: &Reading) -> io::Result<Step> {
+        let Some(name) = self.row.as_ref().map(|row| row.name) else { return Ok(Step::AtEnd) };
+        let from = self.position;
+        let mut taken = Taken::default();
+        self.take_lines(name, reading, &mut taken);
+        if taken.lines == 0 {
+            let chunk = read_at(&self.file, self.lines.read_end(), CHUNK_BYTES)?;
+            if !chunk.is_empty() {
+                self.grown_at = Instant::now();
+            }
+            self.lines.extend(&chunk);
+            self.take_lines(name, reading, &mut taken);
+            if chunk.is_empty() && taken.lines == 0 {
+                return Ok(if self.is_unchanged()? { Step::AtEnd } else { Step::Rewritten });
+            }
+        }
+        let position = self.cri.joining_since().unwrap_or_else(|| self.lines.line_start());
+        let head = match self.head.len() {
+            WINDOW_BYTES => None,
+            _ => Some(read_at(&self.file, 0, WINDOW_BYTES)?),
+        };
+        let tail = if position == from { None } else { Some(self.window_before(position)?) };
+        if !self.is_unchanged()? {
+            return Ok(Step::Rewritten);
+        }
+        self.head = head.unwrap_or_else(|| std::mem::take(&mut self.head));
+        self.tail = tail.unwrap_or_else(|| std::mem::take(&mut self.tail));
+        self.position = position;
+        Ok(match self.advance(from, false) {
+            Some(advance) => Step::Batch(Batch { records: taken.records, advance, ignored: taken.ignored }),
+            None => Step::AtEnd,
+        })
+    }
+
+    /// What is left of a file to which nothing will be added: its last, unfinished line, and its end.
+    ///
+    /// The position stays before that line, so that, should more come after all, it is read as a whole.
+    pub(super) fn finish(&mut self, reading: &Reading) -> Option<Batch> {
+        let name = self.row.as_ref()?.name;
+        let mut records = Vec::new();
+        if let Some((offset, line)) = self.lines.take_rest() {
+            match (reading.framing, line) {
+                (Framing::Cri, Line::Whole(text)) => {
+                    records.extend(self.cri.push(offset, text).and_then(|joined| joined_record(name, &joined, reading)));
+                }
+                (_, line) => records.extend(record(name, offset, &line, reading)),
+            }
+        }
+        records.extend(self.cri.take_rest().iter().filter_map(|joined| joined_record(name, joined, reading)));
+        let advance = self.advance(self.position, true)?;
+        Some(Batch { records, ignored: 0, advance })
+    }
+
+    /// A step of the committed position from `from` to where reading stands.
+    fn advance(&self, from: u64, finished: bool) -> Option<Advance> {
+        Some(Advance {
+            incarnation: self.row.as_ref()?.id,
+            from,
+            to: self.position,
+            fingerprint: identity::fingerprint(&self.head, &self.tail, self.position),
+            last_path: self.path.to_string_lossy().into_owned(),
+            inode: self.inode.1,
+            finished,
+        })
+    }
+
+    fn window_before(&self, position: u64) -> io::Result<Vec<u8>> {
+        let from = position.saturating_sub(WINDOW_BYTES as u64);
+        read_at(&self.file, from, usize::try_from(position - from).unwrap_or(0))
+    }
+
+    /// Whether the file is as long as what was read of it, and still holds, at its head and before the
+    /// position, what stood there. Asked *after* reading: a truncation cannot be undone, so what was read
+    /// before a good answer is genuine.
+    fn is_unchanged(&self) -> io::Result<bool> {
+        let known_head = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.head.len());
+        Ok(self.file.metadata()?.len() >= self.lines.read_end()
+            && self.window_before(self.position)? == self.tail
+            && read_at(&self.file, 0, known_head)? == self.head[..known_head])
+    }
+
+    fn take_lines(&mut self, name: Incarnation, reading: &Reading, taken: &mut Taken) {
+        while taken.records.len() < MAX_RECORDS && taken.bytes < MAX_RECORD_BYTES {
+            let Some((offset, line)) = self.lines.next_line() else { break };
+            taken.lines += 1;
+            let made = match (reading.framing, &line) {
+                (Framing::Cri, Line::Whole(text)) => match self.cri.push(offset, text) {
+                    Some(joined) => joined_record(name, &joined, reading),
+                    None => continue,
+                },
+                _ => record(name, offset, &line, reading),
+            };
+            match made {
+                Some(record) => {
+                    taken.bytes += record.original.len();
+                    taken.records.push(record);
+                }
+                None => taken.ignored += 1,
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    lines: usize,
+    bytes: usize,
+    records: Vec<NewRecord>,
+    ignored: u64,
+}
+
+/// The record that a line is; `None` where it is not kept.
+fn record(name: Incarnation, offset: u64, line: &Line<'_>, reading: &Reading) -> Option<NewRecord> {
+    match line {
+        Line::Whole(text) => whole_record(name, offset, text, reading),
+        Line::Oversized { head, length_bytes, sha256 } => {
+            Some(oversized_record(name, offset, head, *length_bytes, sha256, reading.framing))
+        }
+    }
+}
+
+fn joined_record(name: Incarnation, joined: &Joined, reading: &Reading) -> Option<NewRecord> {
+    match &joined.oversized {
+        None => whole_record(name, joined.offset, &joined.raw, reading),
+        Some((length_bytes, sha256)) => {
+            Some(oversized_record(name, joined.offset, &joined.raw, *length_bytes, sha256, reading.framing))
+        }
+    }
+}
+
+fn whole_record(name: Incarnation, offset: u64, text: &[u8], reading: &Reading) -> Option<NewRecord> {
+    let (kind, detail, event_time, keys) = match read_line(text, reading.framing, &reading.instance) {
+        LineKind::Event { time, keys } => (RecordKind::Event, None, time, keys),
+        LineKind::Unparsed { reason } => {
+            let detail = serde_json::to_string(&UnparsedDetail { reason }).ok();
+            (RecordKind::Unparsed, detail, None, Keys::barrier(Namespace::None))
+        }
+        LineKind::Ignored => return None,
+    };
+    Some(NewRecord {
+        id: EventId::of_line(name, offset, text),
+        kind,
+        offset,
+        framing: reading.framing,
+        original: text.to_vec(),
+        detail,
+        event_time,
+        keys,
+        trace: None,
+    })
+}
+
+fn oversized_record(
+    name: Incarnation,
+    offset: u64,
+    head: &[u8],
+    length_bytes: u64,
+    sha256: &[u8; 32],
+    framing: Framing,
+) -> NewRecord {
+    let detail =
+        OversizedDetail { length_bytes, sha256: hex::encode(sha256), kept_bytes: head.len() as u64 };
+    NewRecord {
+        id: EventId::of_line(name, offset, head),
+        kind: RecordKind::Oversized,
+        offset,
+        framing,
+        original: head.to_vec(),
+        detail: serde_json::to_string(&detail).ok(),
+        event_time: None,
+        keys: Keys::barrier(Namespace::None),
+        trace: None,
+    }
+}

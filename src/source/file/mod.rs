@@ -1,0 +1,128 @@
+//! Tails files: every line once, through every kind of rotation and restart.
+//!
+//! Flipt opens its audit log once, appends, never reopens and never rotates; people rotate it in every
+//! way there is. A file is therefore known by its content (an *incarnation*, see [`identity`]), followed
+//! through its open descriptor when it is renamed, looked for among its siblings when it is truncated or
+//! gone, and what cannot be found becomes a `gap` record. Each source is one thread; it sleeps until the
+//! system tells of a change.
+
+mod cri;
+mod directory;
+mod follow;
+mod identity;
+mod import;
+mod lines;
+mod tailer;
+mod watch;
+
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use import::{ImportError, Imported, import};
+
+use crate::config::plan::FileSourcePlan;
+use crate::event::Timestamp;
+use crate::journal::{Journal, JournalError};
+use watch::Signal;
+
+/// What a source needs to know of the relay around it.
+#[derive(Clone)]
+pub struct FileSource {
+    /// The relay's name: part of every id.
+    pub relay_name: String,
+    /// The source's name: part of every id.
+    pub name: String,
+    /// The Flipt it belongs to.
+    pub instance: String,
+    /// What to read, and how.
+    pub plan: FileSourcePlan,
+    /// Where the journal lives: changes there are nobody's events.
+    pub data_dir: PathBuf,
+    /// Where records go.
+    pub journal: Journal,
+}
+
+/// How one file of a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStatus {
+    /// Where it was last seen.
+    pub path: PathBuf,
+    /// Everything before this byte is journaled.
+    pub position: u64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// Whether it was renamed or deleted since, and is read through its descriptor.
+    pub renamed: bool,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SourceStatus {
+    /// The files it follows.
+    pub files: Vec<FileStatus>,
+    /// Configured paths at which there is no file now.
+    pub absent: Vec<PathBuf>,
+    /// Whether everything that is there was read, at the last look.
+    pub caught_up: bool,
+    /// Why it does not go on, if it does not.
+    pub stalled: Option<String>,
+    /// When it last handed a record to the journal.
+    pub last_record_at: Option<Timestamp>,
+}
+
+/// A running source.
+pub struct RunningSource {
+    name: String,
+    signals: Sender<Signal>,
+    thread: JoinHandle<()>,
+    status: Arc<Mutex<SourceStatus>>,
+}
+
+impl FileSource {
+    /// Starts the thread that follows the files. Returns once it is known where each of them stands.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub fn start(self) -> Result<RunningSource, JournalError> {
+        let (signals, inbox) = mpsc::channel();
+        let status = Arc::new(Mutex::new(SourceStatus::default()));
+        let name = self.name.clone();
+        let mut tailer = tailer::Tailer::new(self, signals.clone(), Arc::clone(&status))?;
+        let thread = std::thread::Builder::new()
+            .name(format!("source {name}"))
+            .spawn(move || tailer.run(&inbox))
+            .map_err(|error| JournalError::Io(error.to_string()))?;
+        Ok(RunningSource { name, signals, thread, status })
+    }
+}
+
+impl RunningSource {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> SourceStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then.
+    pub fn stop(self, keep_reading: Duration) {
+        let _ = self.signals.send(Signal::Stop { keep_reading });
+        if self.thread.join().is_err() {
+            tracing::error!(source = self.name, "the thread of a source ended in a panic");
+        }
+    }
+
+    /// Whether its thread has ended, which it does by itself only when the journal is closed.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}

@@ -1,1 +1,248 @@
-//! Runs a plan.
+//! Runs a plan: start order, and shutdown order.
+//!
+//! Start: journal, lanes, sources (lanes first, so that what was left over goes out at once). Shutdown:
+//! sources read to their end, lanes drain, the journal closes last.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::plan::{DestinationKind, DestinationPlan, Plan, SourceKind};
+use crate::delivery::{Lane, LaneEnd, LaneSetup, LaneStatus, SendError, Sender, Stop};
+use crate::destination::Destination;
+use crate::destination::console::Console;
+use crate::destination::file::NdjsonFile;
+use crate::destination::webhook::Webhook;
+use crate::journal::{Journal, JournalError, OpenError, Options};
+use crate::source::file::{FileSource, RunningSource, SourceStatus};
+
+/// How long another process may hold the journal before the start is given up.
+pub const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Why a relay could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// No client for sending could be made.
+    #[error("sending cannot be set up: {0}")]
+    Send(#[from] SendError),
+}
+
+/// How many records remained where, when the relay ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Farewell {
+    /// Records that wait, by destination (an upper bound: those not decided on count too).
+    pub waiting: BTreeMap<String, u64>,
+    /// Bytes that were not read, by source.
+    pub unread_bytes: BTreeMap<String, u64>,
+}
+
+/// A running relay.
+pub struct Relay {
+    plan: Plan,
+    journal: Journal,
+    lanes: Vec<RunningLane>,
+    sources: Vec<RunningSource>,
+    stop: Stop,
+}
+
+struct RunningLane {
+    name: String,
+    task: JoinHandle<LaneEnd>,
+    status: Arc<Mutex<LaneStatus>>,
+}
+
+impl Relay {
+    /// Opens the journal and starts the lanes of `plan`; sources are started by [`Relay::start_sources`].
+    ///
+    /// # Errors
+    /// When the journal cannot be opened or nothing can be sent at all. A single destination that cannot
+    /// work is logged and left out.
+    pub async fn start(plan: Plan) -> Result<Self, RelayError> {
+        let journal = open_journal(&plan).await?;
+        let sender = Sender::new()?;
+        let stop = Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
+        let routes = Arc::new(plan.routes.clone());
+        let source_environments: Arc<BTreeMap<String, Arc<str>>> = Arc::new(
+            plan.sources
+                .iter()
+                .filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?)))
+                .collect(),
+        );
+        let mut lanes = Vec::new();
+        for (name, destination_plan) in &plan.destinations {
+            let destination = match build(destination_plan) {
+                Ok(destination) => destination,
+                Err(reason) => {
+                    tracing::error!(destination = name, "blocked: {reason}");
+                    // It keeps its place in the journal where it has one: what waits for it is not trimmed.
+                    if journal.knows_destination(name).await? {
+                        journal.register_destination(name).await?;
+                    }
+                    continue;
+                }
+            };
+            let (lane, status) = Lane::new(LaneSetup {
+                name: name.clone(),
+                destination,
+                row: journal.register_destination(name).await?,
+                routes: Arc::clone(&routes),
+                source_environments: Arc::clone(&source_environments),
+                deliver_since: destination_plan.deliver_since,
+                retry: destination_plan.retry,
+                timeout: destination_plan.timeout,
+                journal: journal.clone(),
+                sender: sender.clone(),
+                stop: stop.clone(),
+            });
+            lanes.push(RunningLane { name: name.clone(), task: tokio::spawn(lane.run()), status });
+        }
+        Ok(Self { plan, journal, lanes, sources: Vec::new(), stop })
+    }
+
+    /// Starts every source of the plan.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn start_sources(&mut self) -> Result<(), RelayError> {
+        for name in self.plan.sources.keys() {
+            let Some(source) = file_source(&self.plan, name, &self.journal) else {
+                tracing::warn!(source = name, "sources of this type are not in this version; it is not started");
+                continue;
+            };
+            let running = tokio::task::spawn_blocking(move || source.start())
+                .await
+                .map_err(|error| JournalError::Io(error.to_string()))??;
+            self.sources.push(running);
+        }
+        Ok(())
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// How each source stands, by name.
+    #[must_use]
+    pub fn source_statuses(&self) -> Vec<(String, SourceStatus)> {
+        self.sources.iter().map(|source| (source.name().to_owned(), source.status())).collect()
+    }
+
+    /// How each lane stands, by name.
+    #[must_use]
+    pub fn lane_statuses(&self) -> Vec<(String, LaneStatus)> {
+        let status = |lane: &RunningLane| lane.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.lanes.iter().map(|lane| (lane.name.clone(), status(lane))).collect()
+    }
+
+    /// Returns the reason when the journal has given up and the process must end.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.journal.failed();
+        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads the sources to their end, drains the lanes within `shutdown_timeout`, closes the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be closed in order; what it accepted is on disk all the same.
+    pub async fn shut_down(self) -> Result<Farewell, RelayError> {
+        let deadline = tokio::time::Instant::now() + self.plan.shutdown_keep_reading + self.plan.shutdown_timeout;
+        let mut farewell = Farewell::default();
+        let keep_reading = self.plan.shutdown_keep_reading;
+        let stopping: Vec<_> = self
+            .sources
+            .into_iter()
+            .map(|source| {
+                tokio::task::spawn_blocking(move || {
+                    let name = source.name().to_owned();
+                    (name, source.stop(keep_reading))
+                })
+            })
+            .collect();
+        for source in stopping {
+            if let Ok(Ok((name, status))) = tokio::time::timeout_at(deadline, source).await {
+                let unread = |file: &crate::source::file::FileStatus| file.size_bytes.saturating_sub(file.position);
+                let unread_bytes: u64 = status.files.iter().map(unread).sum();
+                if unread_bytes > 0 {
+                    farewell.unread_bytes.insert(name, unread_bytes);
+                }
+            }
+        }
+        self.stop.drain.cancel();
+        let latest = self.journal.latest();
+        for mut lane in self.lanes {
+            if tokio::time::timeout_at(deadline, &mut lane.task).await.is_err() {
+                self.stop.now.cancel();
+                let _ = lane.task.await;
+            }
+            let cursor = lane.status.lock().unwrap_or_else(PoisonError::into_inner).cursor;
+            let waiting = latest.borrow().saturating_sub(cursor);
+            if waiting > 0 {
+                farewell.waiting.insert(lane.name, waiting);
+            }
+        }
+        let journal = self.journal;
+        tokio::task::spawn_blocking(move || journal.close())
+            .await
+            .map_err(|error| JournalError::Io(error.to_string()))??;
+        Ok(farewell)
+    }
+}
+
+/// Opens the journal of a plan.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open_journal(plan: &Plan) -> Result<Journal, RelayError> {
+    let options = Options {
+        data_dir: plan.data_dir.clone(),
+        keep: plan.journal.keep,
+        max_size_bytes: plan.journal.max_size_bytes,
+        lock_wait: LOCK_WAIT,
+    };
+    let (journal, report) = tokio::task::spawn_blocking(move || Journal::open(options))
+        .await
+        .map_err(|error| JournalError::Io(error.to_string()))??;
+    if let Some((records, aside)) = &report.salvaged {
+        tracing::error!(records, aside = %aside.display(), "the journal was damaged: what could be read was salvaged into a fresh one");
+    }
+    Ok(journal)
+}
+
+/// The file source called `name`, ready to start; `None` where it is no file source.
+#[must_use]
+pub fn file_source(plan: &Plan, name: &str, journal: &Journal) -> Option<FileSource> {
+    let source = plan.sources.get(name)?;
+    let SourceKind::File(file) = &source.kind else { return None };
+    Some(FileSource {
+        relay_name: plan.name.clone(),
+        name: name.to_owned(),
+        instance: source.instance.clone(),
+        plan: file.clone(),
+        data_dir: PathBuf::from(&plan.data_dir),
+        journal: journal.clone(),
+    })
+}
+
+fn build(plan: &DestinationPlan) -> Result<Box<dyn Destination>, String> {
+    Ok(match plan.kind.clone()? {
+        DestinationKind::Webhook(webhook) => Box::new(Webhook::new(webhook, plan.batch)),
+        DestinationKind::Console(console) => Box::new(Console::new(console, plan.batch)),
+        DestinationKind::File(file) => Box::new(NdjsonFile::new(file, plan.batch)),
+    })
+}

@@ -372,6 +372,10 @@ impl Journal {
     pub async fn register_destination(&self, name: &str) -> Result<DestinationRow, JournalError> {
         todo!()
     }
+    /// Whether a destination of this name was registered in an earlier run.
+    pub async fn knows_destination(&self, name: &str) -> Result<bool, JournalError> {
+        todo!()
+    }
     pub async fn commit_lane(&self, commit: LaneCommit) -> Result<(), JournalError> {
         todo!()
     }

@@ -1,1 +1,3 @@
-//! telemetry
+//! How the relay tells what it does.
+
+pub mod logs;

@@ -112,12 +112,15 @@ impl RunningSource {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then.
-    pub fn stop(self, keep_reading: Duration) {
+    /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then, and
+    /// gives how it stood at the end.
+    #[must_use]
+    pub fn stop(self, keep_reading: Duration) -> SourceStatus {
         let _ = self.signals.send(Signal::Stop { keep_reading });
         if self.thread.join().is_err() {
             tracing::error!(source = self.name, "the thread of a source ended in a panic");
         }
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether its thread has ended, which it does by itself only when the journal is closed.

@@ -1,0 +1,198 @@
+//! The one sender: carries out what destinations ask for. No redirect is followed, no more than 64 KiB of
+//! an answer is read, and no error tells a URL.
+
+use std::error::Error as _;
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use tokio::io::AsyncWriteExt;
+
+use crate::destination::{HttpRequest, Request, Response};
+
+/// How much of an answer is read, in bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an idle connection is kept.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why a request was not answered. Its text holds no URL and no secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The network, the receiver or the disk failed: try again.
+    #[error("{0}")]
+    Failed(String),
+    /// The request cannot be made at all: trying again is of no use.
+    #[error("the request cannot be made: {0}")]
+    Impossible(String),
+}
+
+/// Sends requests. Cheap to clone; clones share connections.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    client: reqwest::Client,
+}
+
+impl Sender {
+    /// A sender with its own connections.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new() -> Result<Self, SendError> {
+        // A provider that is installed already serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(4)
+            .tcp_nodelay(true)
+            .build()
+            .map_err(|error| SendError::Impossible(describe(error)))?;
+        Ok(Self { client })
+    }
+
+    /// Carries out one request within `timeout`.
+    ///
+    /// # Errors
+    /// When nothing came back.
+    pub async fn send(&self, request: Request, timeout: Duration) -> Result<Response, SendError> {
+        match request {
+            Request::Http(request) => self.send_http(request, timeout).await,
+            Request::Stdout(bytes) => {
+                let mut stdout = tokio::io::stdout();
+                let written = async {
+                    stdout.write_all(&bytes).await?;
+                    stdout.flush().await
+                };
+                match written.await {
+                    Ok(()) => Ok(Response::Written),
+                    Err(error) => Err(SendError::Failed(format!("standard output: {error}"))),
+                }
+            }
+            Request::AppendFile { path, bytes } => {
+                tokio::task::spawn_blocking(move || append_durably(&path, &bytes))
+                    .await
+                    .map_err(|error| SendError::Failed(error.to_string()))?
+                    .map(|()| Response::Written)
+                    .map_err(|error| SendError::Failed(format!("the file cannot be written: {error}")))
+            }
+        }
+    }
+
+    async fn send_http(&self, request: HttpRequest, timeout: Duration) -> Result<Response, SendError> {
+        let mut headers = HeaderMap::with_capacity(request.headers.len());
+        for (name, value) in &request.headers {
+            let unfit = || SendError::Impossible(format!("the header {name} has a value that is not allowed"));
+            let header = HeaderName::try_from(name.as_str()).map_err(|_| unfit())?;
+            let mut value = HeaderValue::try_from(value.expose()).map_err(|_| unfit())?;
+            value.set_sensitive(true);
+            headers.append(header, value);
+        }
+        let method = reqwest::Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| SendError::Impossible(format!("{} is no HTTP method", request.method)))?;
+        let mut response = self
+            .client
+            .request(method, request.url.expose())
+            .headers(headers)
+            .timeout(timeout)
+            .body(request.body)
+            .send()
+            .await
+            .map_err(|error| match error.is_builder() {
+                true => SendError::Impossible(describe(error)),
+                false => SendError::Failed(describe(error)),
+            })?;
+        let status = response.status().as_u16();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let mut body = Vec::new();
+        // The status is the answer; a body that breaks off or goes on for ever changes nothing.
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = MAX_ANSWER_BYTES - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+        Ok(Response::Http { status, retry_after, body })
+    }
+}
+
+/// What went wrong, from the outside in, without the URL (it may be a secret).
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+/// Appends whole lines to a file and returns once they are on disk. A line that an earlier crash left
+/// unfinished is ended first, so that it spoils only itself.
+fn append_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let is_new = !path.exists();
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let mut last = [b'\n'];
+    if file.seek(SeekFrom::End(0))? > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    if is_new {
+        std::fs::File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_line_spoils_only_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("sub/2026-11-22.ndjson");
+        append_durably(&path, b"{\"a\":1}\n").unwrap();
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"b\":").unwrap();
+        append_durably(&path, b"{\"b\":2}\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"b\":\n{\"b\":2}\n");
+    }
+
+    #[tokio::test]
+    async fn errors_tell_no_url() {
+        let sender = Sender::new().unwrap();
+        for url in ["http://127.0.0.1:1/secret-path?token=s3cr3t", "http://user:s3cr3t@", "secret-path"] {
+            let request = Request::Http(HttpRequest {
+                url: std::sync::Arc::new(crate::config::secret::Secret::new(url)),
+                method: "POST",
+                headers: Vec::new(),
+                body: Vec::new(),
+            });
+            let error = sender.send(request, Duration::from_secs(5)).await.unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cr3t") && !shown.contains("secret-path"), "{shown}");
+        }
+    }
+}

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,7 @@ pub struct Relay {
 struct RunningLane {
     name: String,
     task: JoinHandle<LaneEnd>,
-    status: Arc<Mutex<LaneStatus>>,
+    status: watch::Receiver<LaneStatus>,
 }
 
 impl Relay {
@@ -67,8 +68,8 @@ impl Relay {
     /// # Errors
     /// When the journal cannot be opened or nothing can be sent at all. A single destination that cannot
     /// work is logged and left out.
-    pub async fn start(plan: Plan) -> Result<Self, RelayError> {
-        let journal = open_journal(&plan).await?;
+    pub async fn start(plan: Plan, lock_wait: Duration) -> Result<Self, RelayError> {
+        let journal = open_journal(&plan, lock_wait).await?;
         let sender = Sender::new()?;
         let stop = Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
         let routes = Arc::new(plan.routes.clone());
@@ -127,6 +128,12 @@ impl Relay {
         Ok(())
     }
 
+    /// Whether any destination is being delivered to.
+    #[must_use]
+    pub fn is_delivering(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
     /// The journal.
     #[must_use]
     pub fn journal(&self) -> &Journal {
@@ -142,8 +149,18 @@ impl Relay {
     /// How each lane stands, by name.
     #[must_use]
     pub fn lane_statuses(&self) -> Vec<(String, LaneStatus)> {
-        let status = |lane: &RunningLane| lane.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.lanes.iter().map(|lane| (lane.name.clone(), status(lane))).collect()
+        self.lanes.iter().map(|lane| (lane.name.clone(), lane.status.borrow().clone())).collect()
+    }
+
+    /// Returns once every source has read what is there and every lane has settled it.
+    pub async fn settled(&self) {
+        for source in &self.sources {
+            let _ = source.watch_status().wait_for(|status| status.caught_up).await;
+        }
+        let latest = *self.journal.latest().borrow();
+        for lane in &self.lanes {
+            let _ = lane.status.clone().wait_for(|status| status.cursor >= latest).await;
+        }
     }
 
     /// Returns the reason when the journal has given up and the process must end.
@@ -156,14 +173,16 @@ impl Relay {
         }
     }
 
-    /// Reads the sources to their end, drains the lanes within `shutdown_timeout`, closes the journal.
+    /// Reads the sources to their end, drains the lanes within `timeout` (for ever without one), closes the
+    /// journal.
     ///
     /// # Errors
     /// When the journal cannot be closed in order; what it accepted is on disk all the same.
-    pub async fn shut_down(self) -> Result<Farewell, RelayError> {
-        let deadline = tokio::time::Instant::now() + self.plan.shutdown_keep_reading + self.plan.shutdown_timeout;
-        let mut farewell = Farewell::default();
+    pub async fn shut_down(self, timeout: Option<Duration>) -> Result<Farewell, RelayError> {
         let keep_reading = self.plan.shutdown_keep_reading;
+        let patience = timeout.map_or(Duration::from_secs(u64::from(u32::MAX)), |timeout| keep_reading + timeout);
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut farewell = Farewell::default();
         let stopping: Vec<_> = self
             .sources
             .into_iter()
@@ -190,7 +209,7 @@ impl Relay {
                 self.stop.now.cancel();
                 let _ = lane.task.await;
             }
-            let cursor = lane.status.lock().unwrap_or_else(PoisonError::into_inner).cursor;
+            let cursor = lane.status.borrow().cursor;
             let waiting = latest.borrow().saturating_sub(cursor);
             if waiting > 0 {
                 farewell.waiting.insert(lane.name, waiting);
@@ -208,12 +227,12 @@ impl Relay {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub async fn open_journal(plan: &Plan) -> Result<Journal, RelayError> {
+pub async fn open_journal(plan: &Plan, lock_wait: Duration) -> Result<Journal, RelayError> {
     let options = Options {
         data_dir: plan.data_dir.clone(),
         keep: plan.journal.keep,
         max_size_bytes: plan.journal.max_size_bytes,
-        lock_wait: LOCK_WAIT,
+        lock_wait,
     };
     let (journal, report) = tokio::task::spawn_blocking(move || Journal::open(options))
         .await

@@ -1,1 +1,79 @@
-//! cli
+//! The command line: one file for each subcommand.
+//!
+//! Exit codes: 0 done; 1 failed at run time; 2 wrong usage or configuration.
+
+mod import;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::load::{LoadOptions, Loaded, load};
+
+/// Failed at run time.
+const EXIT_FAILURE: u8 = 1;
+/// Wrong usage or configuration.
+const EXIT_USAGE: u8 = 2;
+
+/// Carries each audit event of a Flipt server to where people look, and loses none on the way.
+#[derive(Debug, Parser)]
+#[command(name = "audit-relay", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Relay: follow the sources, keep every event, deliver by the routes.
+    Run(run::RunArgs),
+    /// Look a configuration over and tell every problem at once.
+    Check(super::cli::check::CheckArgs),
+    /// Print the JSON Schema of the configuration.
+    Schema,
+    /// Take in one file to its end, as if a source had tailed it.
+    Import(import::ImportArgs),
+}
+
+/// Where the configuration is, and what it may hold.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// The configuration file [default: $AUDIT_RELAY_CONFIG, else /etc/audit-relay/config.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Accept secrets that stand in the configuration itself
+    #[arg(long)]
+    allow_inline_secrets: bool,
+}
+
+impl ConfigArgs {
+    /// Loads the configuration, or prints every problem with it.
+    fn load(&self) -> Result<Loaded, ExitCode> {
+        let options = LoadOptions {
+            allow_inline_secrets: self.allow_inline_secrets,
+            ..LoadOptions::from_process(self.config.clone())
+        };
+        load(&options).map_err(|problems| {
+            eprintln!("{problems}");
+            ExitCode::from(EXIT_USAGE)
+        })
+    }
+}
+
+/// Carries out what the command line asks for.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(args),
+        Command::Schema => schema::run(),
+        Command::Import(args) => import::run(&args),
+    }
+}
+
+/// A single-threaded runtime: sources and journal have their own threads, lanes mostly wait.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -4,7 +4,7 @@
 //! journaled before it matters, so that a restart repeats a group under its old id.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -78,7 +78,7 @@ pub enum LaneEnd {
 /// The lane of one destination.
 pub struct Lane {
     setup: LaneSetup,
-    status: Arc<Mutex<LaneStatus>>,
+    status: watch::Sender<LaneStatus>,
     latest: watch::Receiver<Sequence>,
     /// Records that were decided on and are not sent yet.
     queue: VecDeque<Queued>,
@@ -105,22 +105,22 @@ type Step<T> = Result<T, Interrupted>;
 impl Lane {
     /// A lane that begins where the journal says.
     #[must_use]
-    pub fn new(setup: LaneSetup) -> (Self, Arc<Mutex<LaneStatus>>) {
-        let status = Arc::new(Mutex::new(LaneStatus {
+    pub fn new(setup: LaneSetup) -> (Self, watch::Receiver<LaneStatus>) {
+        let (status, watching) = watch::channel(LaneStatus {
             state: LaneState::Running,
             cursor: setup.row.cursor,
             books: setup.row.books,
             last_success_at: None,
-        }));
+        });
         let lane = Self {
             latest: setup.journal.latest(),
             queue: VecDeque::new(),
             read_to: setup.row.cursor,
             passed: 0,
-            status: Arc::clone(&status),
+            status,
             setup,
         };
-        (lane, status)
+        (lane, watching)
     }
 
     /// Delivers until stopped.
@@ -238,8 +238,8 @@ impl Lane {
         for row in rows {
             let sequence = row.sequence();
             let item = match row {
-                ReadRow::Record(record) => match self.decide(*record) {
-                    Some(delivery) => Ok(delivery),
+                ReadRow::Record(record) => match self.decide(&record) {
+                    Some(environment) => Ok(Delivery { record: *record, environment }),
                     None => {
                         self.passed += 1;
                         continue;
@@ -263,8 +263,8 @@ impl Lane {
         Ok(true)
     }
 
-    /// Whether a record goes to this destination.
-    fn decide(&self, record: StoredRecord) -> Option<Delivery> {
+    /// Whether a record goes to this destination, and the environment it belongs to.
+    fn decide(&self, record: &StoredRecord) -> Option<Option<Arc<str>>> {
         let setup = &self.setup;
         let environment = setup
             .source_environments
@@ -278,13 +278,13 @@ impl Lane {
         };
         let time = record.event_time.unwrap_or(record.accepted_at);
         // Flipt tells whole seconds: an event of the second in which counting began is not too old.
-        if since.is_some_and(|since| time.unix_seconds() < since.unix_seconds()) || is_journal_only(&record) {
+        if since.is_some_and(|since| time.unix_seconds() < since.unix_seconds()) || is_journal_only(record) {
             return None;
         }
-        let unwrapped = flipt::framing::unwrap(&record.original, record.framing).ok();
+        let unwrapped = flipt::unwrap(&record.original, record.framing).ok();
         let event = match (record.kind, &unwrapped) {
             (RecordKind::Event, Some(json)) => {
-                std::str::from_utf8(json).ok().and_then(|json| flipt::event::AuditEvent::parse(json).ok())
+                std::str::from_utf8(json).ok().and_then(|json| flipt::AuditEvent::parse(json).ok())
             }
             _ => None,
         };
@@ -299,9 +299,7 @@ impl Lane {
             namespace: &record.namespace,
             environment: environment.as_deref(),
         };
-        let goes = setup.routes.goes_to(&setup.name, &facts);
-        drop((event, unwrapped));
-        goes.then_some(Delivery { record, environment })
+        setup.routes.goes_to(&setup.name, &facts).then_some(environment)
     }
 
     /// Sends one group until each of its records is delivered or dead, and settles it.
@@ -347,7 +345,7 @@ impl Lane {
             let wait = retry_delay(&self.setup.retry, attempts, retry_after);
             let until = Timestamp::now().plus(wait);
             tracing::warn!(destination = self.setup.name, batch = id.as_str(), attempts, wait = ?wait, code = reason.code, "not delivered, trying again: {}", reason.message);
-            self.status.lock().unwrap_or_else(PoisonError::into_inner).wait(wait, &reason.message);
+            self.status.send_modify(|status| status.wait(wait, &reason.message));
             let members = remaining.iter().filter_map(|d| sequences.get(&d.record.id).copied()).collect();
             let open = OpenBatch { id: id.clone(), members, attempts, not_before: Some(until) };
             // What has been settled of this group so far waits for its end: the cursor stands before it.
@@ -374,7 +372,7 @@ impl Lane {
     }
 
     fn committed_cursor(&self) -> Sequence {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).cursor
+        self.status.borrow().cursor
     }
 
     /// Renders and sends once. Gives what is settled, and why the rest must be tried again.
@@ -453,17 +451,18 @@ impl Lane {
         while let Err(error) = self.setup.journal.commit_lane(commit.clone()).await {
             self.journal_failed(error).await?;
         }
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.cursor = cursor;
-        status.books.delivered += delivered;
-        status.books.not_routed += not_routed;
-        status.books.dead += died;
-        if is_end {
-            status.state = LaneState::Running;
-        }
-        if delivered > 0 {
-            status.last_success_at = Some(Timestamp::now());
-        }
+        self.status.send_modify(|status| {
+            status.cursor = cursor;
+            status.books.delivered += delivered;
+            status.books.not_routed += not_routed;
+            status.books.dead += died;
+            if is_end {
+                status.state = LaneState::Running;
+            }
+            if delivered > 0 {
+                status.last_success_at = Some(Timestamp::now());
+            }
+        });
         Ok(())
     }
 

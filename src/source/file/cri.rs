@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::lines::OVERSIZED_KEPT_BYTES;
-use crate::flipt::framing::CriLine;
+use crate::flipt::CriLine;
 
 /// A whole line of the program in the container.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,12 +51,12 @@ impl CriJoiner {
         let Some(piece) = CriLine::parse(line) else {
             return Some(Joined { offset, raw: line.to_vec(), oversized: None });
         };
-        let at = self.waiting.iter().position(|waiting| waiting.stream == piece.stream.as_bytes());
+        let at = self.waiting.iter().position(|waiting| waiting.stream == piece.stream);
         match (at, piece.partial) {
             (None, false) => Some(Joined { offset, raw: line.to_vec(), oversized: None }),
             (None, true) => {
                 let mut waiting = Waiting {
-                    stream: piece.stream.as_bytes().to_vec(),
+                    stream: piece.stream.to_vec(),
                     offset,
                     raw: Vec::new(),
                     length: 0,

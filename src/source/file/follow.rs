@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -14,7 +13,7 @@ use super::lines::{Line, LineBuffer};
 use crate::event::{
     EventId, Framing, Incarnation, Keys, Namespace, NewRecord, OversizedDetail, RecordKind, UnparsedDetail,
 };
-use crate::flipt::line::{LineKind, read_line};
+use crate::flipt::{LineKind, read_line};
 use crate::journal::{Advance, IncarnationRow};
 
 /// How much is read from a file at once.

@@ -17,11 +17,12 @@ mod watch;
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use import::{ImportError, Imported, import};
+
+use tokio::sync::watch as published;
 
 use crate::config::plan::FileSourcePlan;
 use crate::event::Timestamp;
@@ -69,6 +70,8 @@ pub struct SourceStatus {
     pub caught_up: bool,
     /// Why it does not go on, if it does not.
     pub stalled: Option<String>,
+    /// How many records it has handed to the journal since it was started.
+    pub records: u64,
     /// When it last handed a record to the journal.
     pub last_record_at: Option<Timestamp>,
 }
@@ -78,19 +81,19 @@ pub struct RunningSource {
     name: String,
     signals: Sender<Signal>,
     thread: JoinHandle<()>,
-    status: Arc<Mutex<SourceStatus>>,
+    status: published::Receiver<SourceStatus>,
 }
 
 impl FileSource {
-    /// Starts the thread that follows the files. Returns once it is known where each of them stands.
+    /// Starts the thread that follows the files.
     ///
     /// # Errors
     /// When the journal cannot be asked.
     pub fn start(self) -> Result<RunningSource, JournalError> {
         let (signals, inbox) = mpsc::channel();
-        let status = Arc::new(Mutex::new(SourceStatus::default()));
+        let (publish, status) = published::channel(SourceStatus::default());
         let name = self.name.clone();
-        let mut tailer = tailer::Tailer::new(self, signals.clone(), Arc::clone(&status))?;
+        let mut tailer = tailer::Tailer::new(self, signals.clone(), publish)?;
         let thread = std::thread::Builder::new()
             .name(format!("source {name}"))
             .spawn(move || tailer.run(&inbox))
@@ -109,7 +112,13 @@ impl RunningSource {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> SourceStatus {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.borrow().clone()
+    }
+
+    /// Its status as it changes.
+    #[must_use]
+    pub fn watch_status(&self) -> published::Receiver<SourceStatus> {
+        self.status.clone()
     }
 
     /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then, and
@@ -120,7 +129,7 @@ impl RunningSource {
         if self.thread.join().is_err() {
             tracing::error!(source = self.name, "the thread of a source ended in a panic");
         }
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.status.borrow().clone()
     }
 
     /// Whether its thread has ended, which it does by itself only when the journal is closed.

@@ -5,10 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::directory::{self, expand, homes, is_compressed, is_rotated_name_of};
 use super::follow::{Batch, Follow, Reading, Role, Step};
@@ -87,14 +86,14 @@ pub(super) struct Tailer {
     /// What was said already, so that it is said once.
     said: BTreeSet<String>,
     watch: Watch,
-    status: Arc<Mutex<SourceStatus>>,
+    status: watch::Sender<SourceStatus>,
 }
 
 impl Tailer {
     pub(super) fn new(
         source: FileSource,
         signals: Sender<Signal>,
-        status: Arc<Mutex<SourceStatus>>,
+        status: watch::Sender<SourceStatus>,
     ) -> Result<Self, JournalError> {
         let row = source.journal.register_source(&source.name, &source.instance)?;
         let rows = source.journal.incarnations(row.id)?;
@@ -204,7 +203,7 @@ impl Tailer {
             self.source.journal.mark_started(self.id)?;
             self.started = true;
         }
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).absent = absent;
+        self.status.send_modify(|status| status.absent = absent);
         Ok(())
     }
 
@@ -602,7 +601,10 @@ impl Tailer {
             return Ok(());
         }
         if !records.is_empty() {
-            self.status.lock().unwrap_or_else(PoisonError::into_inner).last_record_at = Some(Timestamp::now());
+            self.status.send_modify(|status| {
+                status.records += records.len() as u64;
+                status.last_record_at = Some(Timestamp::now());
+            });
         }
         let append = Append { source: self.id, advance: Some(advance.clone()), records, ignored };
         self.in_flight = Some(InFlight { answer: self.source.journal.append(append), advance });
@@ -710,10 +712,11 @@ impl Tailer {
                 renamed: follow.role != Role::Current,
             })
             .collect();
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.files = files;
-        status.caught_up = stalled.is_none();
-        status.stalled = stalled.map(str::to_owned);
+        self.status.send_modify(|status| {
+            status.files = files;
+            status.caught_up = stalled.is_none();
+            status.stalled = stalled.map(str::to_owned);
+        });
     }
 
     /// Says that a writer still holds a renamed file while the file at its path stays empty.

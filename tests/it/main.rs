@@ -1,0 +1,17 @@
+//! Tests from outside: the built program, real files, a real HTTP receiver on 127.0.0.1.
+//!
+//! One test binary, so that it links once. What needs more than a fresh machine has (strace, a mount of its
+//! own) is ignored here and run by `.ci/run`.
+
+mod support;
+
+mod commands;
+mod console;
+mod delivery;
+mod disk;
+mod durability;
+mod fixtures;
+mod rotation;
+mod secrets;
+mod shutdown;
+mod tailing;

@@ -5,14 +5,21 @@
 //! run the same code; the one sender in [`crate::delivery`] does all the sending.
 
 pub mod console;
+pub mod envelope;
 pub mod file;
+pub mod retry_after;
 pub mod signing;
+mod text;
 pub mod webhook;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::plan::BatchPlan;
 use crate::config::secret::Secret;
 use crate::event::{BatchId, EventId, StoredRecord, Timestamp};
 
@@ -34,6 +41,14 @@ pub struct Limits {
     pub max_bytes: usize,
     /// How long the first record of a request waits for company; zero sends what is there.
     pub wait: Duration,
+}
+
+impl From<BatchPlan> for Limits {
+    fn from(batch: BatchPlan) -> Self {
+        let max_events = batch.max_events.max(1);
+        let wait = if max_events == 1 { Duration::ZERO } else { batch.timeout };
+        Self { max_events, max_bytes: batch.max_bytes, wait }
+    }
 }
 
 /// What rendering may know beside the records.
@@ -145,4 +160,18 @@ pub trait Destination: Send + Sync {
 
     /// Reads what came back at `now`.
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome;
+}
+
+/// Reads what came back from a write on this machine; an HTTP answer to one means a mix-up, and is tried again.
+fn classify_local(response: &Response) -> Outcome {
+    match response {
+        Response::Written => Outcome::Delivered,
+        Response::Http { status, .. } => Outcome::Retry {
+            not_before: None,
+            reason: Reason {
+                code: "not_written",
+                message: format!("expected a write, got HTTP status {status}"),
+            },
+        },
+    }
 }

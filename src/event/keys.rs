@@ -123,6 +123,14 @@ impl OrderKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The flag, segment, namespace or token that it names: kind and key.
+    #[must_use]
+    pub fn owner(&self) -> Option<(EntityKind, String)> {
+        let mut parts = self.0.rsplit('/');
+        let key = parts.next()?.replace("%2F", "/").replace("%25", "%");
+        Some((EntityKind::parse(parts.next()?)?, key))
+    }
 }
 
 impl fmt::Display for OrderKey {
@@ -173,5 +181,19 @@ impl Keys {
     #[must_use]
     pub const fn barrier(namespace: Namespace) -> Self {
         Self { namespace, entity: None, order: OrderRef::Barrier, teaches: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_key_names_its_owner() {
+        for key in ["checkout", "a/b", "100%", "%2F", ""] {
+            let order_key = OrderKey::new("flipt", "n/1", EntityKind::Flag, key);
+            assert_eq!(order_key.owner(), Some((EntityKind::Flag, key.to_owned())), "{order_key}");
+        }
+        assert_eq!(OrderKey::from_stored("odd".into()).owner(), None);
     }
 }

@@ -1,10 +1,14 @@
 //! One clock type for everything that is stored or shown.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// From 0000-01-01T00:00:00Z to the last microsecond of 9999: all that RFC 3339 can write.
+const SHOWABLE: RangeInclusive<i64> = -62_167_219_200_000_000..=253_402_300_799_999_999;
 
 /// A moment in UTC, in whole microseconds since 1970-01-01T00:00:00Z.
 ///
@@ -38,12 +42,13 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// Reads an RFC 3339 date-time with any offset, as Flipt writes it (`2026-11-22T08:32:19+01:00`).
+    /// Reads an RFC 3339 date-time with any offset, as Flipt writes it (`2026-11-22T08:32:19+01:00`);
+    /// `None` also where UTC would need a year that RFC 3339 cannot write.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
         let micros = moment.unix_timestamp_nanos().div_euclid(1_000);
-        i64::try_from(micros).ok().map(Self)
+        i64::try_from(micros).ok().filter(|micros| SHOWABLE.contains(micros)).map(Self)
     }
 
     /// How long ago `earlier` was; zero where the clock has gone back since.
@@ -58,10 +63,11 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// The calendar date and time of day in UTC.
+    /// The calendar date and time of day in UTC; outside of the years 0 to 9999, the nearest moment inside.
     #[must_use]
     pub fn to_utc(self) -> OffsetDateTime {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
+        let micros = self.0.clamp(*SHOWABLE.start(), *SHOWABLE.end());
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
             .unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 }
@@ -83,6 +89,17 @@ mod tests {
         assert_eq!(moment.to_string(), "2026-11-22T07:32:19Z");
         assert_eq!(moment.unix_seconds(), 1_795_332_739);
         assert_eq!(Timestamp::parse_rfc3339("yesterday"), None);
+    }
+
+    #[test]
+    fn shows_whatever_it_holds() {
+        assert_eq!(Timestamp::parse_rfc3339("0000-01-01T00:00:00+01:00"), None);
+        assert_eq!(Timestamp::parse_rfc3339("9999-12-31T23:59:59-01:00"), None);
+        for text in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"] {
+            assert_eq!(Timestamp::parse_rfc3339(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Timestamp::from_unix_micros(i64::MIN).to_string(), "0000-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_unix_micros(i64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
     }
 
     #[test]

@@ -20,4 +20,5 @@ pub use framing::{CriLine, Found, FramingError, find, unwrap};
 pub use keys::keys;
 pub use line::{LineKind, read_line};
 pub use payload::Payload;
+pub(crate) use tokens::compact;
 pub use webhook_body::{NoFliptForm, event_data, webhook_body};

@@ -84,6 +84,16 @@ pub(super) enum Escaping {
     Go,
 }
 
+/// Appends one JSON value token for token, without whitespace between tokens; `false`, and nothing is
+/// appended, if `json` is none.
+pub(crate) fn compact(json: &[u8], out: &mut Vec<u8>) -> bool {
+    let value = std::str::from_utf8(json).ok().and_then(|json| serde_json::from_str::<&RawValue>(json).ok());
+    if let Some(value) = value {
+        copy(value.get(), Escaping::Verbatim, out);
+    }
+    value.is_some()
+}
+
 /// Copies one valid JSON value token by token, without the whitespace between tokens.
 pub(super) fn copy(json: &str, escaping: Escaping, out: &mut Vec<u8>) {
     let bytes = json.as_bytes();

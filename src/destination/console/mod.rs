@@ -1,1 +1,50 @@
-//! console
+//! The console: one readable line for each record, or the envelope as one line of JSON.
+
+mod sentence;
+
+use super::envelope::envelope;
+use super::{Delivery, Destination, Limits, Outbound, Outcome, RenderContext, Rendered, Request, Response};
+use crate::config::plan::{BatchPlan, ConsolePlan};
+use crate::event::Timestamp;
+
+/// Standard output.
+#[derive(Debug)]
+pub struct Console {
+    plan: ConsolePlan,
+    limits: Limits,
+}
+
+impl Console {
+    /// A console as planned.
+    #[must_use]
+    pub fn new(plan: ConsolePlan, batch: BatchPlan) -> Self {
+        Self { plan, limits: batch.into() }
+    }
+}
+
+impl Destination for Console {
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn render(&self, deliveries: &[Delivery], _: &RenderContext) -> Rendered {
+        let mut bytes = Vec::new();
+        for delivery in deliveries {
+            if self.plan.json {
+                envelope(delivery, &mut bytes);
+            } else {
+                bytes.extend_from_slice(sentence::line(delivery).as_bytes());
+            }
+            bytes.push(b'\n');
+        }
+        let members = deliveries.iter().map(|delivery| delivery.record.id).collect();
+        Rendered {
+            requests: vec![Outbound { members, request: Request::Stdout(bytes) }],
+            unrenderable: Vec::new(),
+        }
+    }
+
+    fn classify(&self, response: &Response, _: Timestamp) -> Outcome {
+        super::classify_local(response)
+    }
+}

@@ -71,6 +71,11 @@ fn nesting_costs_no_stack() {
         let json = format!(r#"{{"type":"flag","action":"updated","{field}":{deep}}}"#);
         let event = AuditEvent::parse(&json).unwrap();
         let _ = (event.actor(), crate::flipt::keys(&event, "f"));
+        for write in [crate::flipt::webhook_body, crate::flipt::event_data] {
+            let mut out = Vec::new();
+            write(json.as_bytes(), &mut out).unwrap();
+            assert_eq!(out.len(), json.len());
+        }
     }
     let json = format!(r#"{{"type":"rule","action":"updated","payload":{{"distributions":{deep}}}}}"#);
     let _ = crate::flipt::keys(&AuditEvent::parse(&json).unwrap(), "f");

@@ -1,0 +1,157 @@
+//! Our own form of a record, the same for webhooks, files and the console. Its published form is
+//! `docs/envelope.schema.json`; fields may be added to it, never taken away.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::Delivery;
+use crate::event::{EntityKind, OversizedDetail, RecordKind, StoredRecord, UnparsedDetail};
+use crate::flipt::{self, Actor, AuditEvent, Payload};
+
+#[derive(Serialize)]
+struct Head<'a> {
+    spec: &'static str,
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    timestamp: Option<String>,
+    received_at: String,
+    sequence: u64,
+    journal: &'a str,
+    source: &'a str,
+    instance: &'a str,
+    environment: Option<&'a str>,
+    namespace: Option<&'a str>,
+    entity: Option<EntityView<'a>>,
+    actor: Option<Actor<'a>>,
+    change: Option<()>,
+    summary: Option<()>,
+}
+
+#[derive(Serialize)]
+struct EntityView<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Cow<'a, str>>,
+}
+
+/// `data` of what could not be read: the bytes as they came, and why.
+#[derive(Serialize)]
+struct Kept<'a> {
+    reason: String,
+    #[serde(flatten)]
+    oversized: Option<OversizedDetail>,
+    original: Cow<'a, str>,
+    encoding: &'static str,
+}
+
+/// Appends the envelope of one record: one JSON object on one line, without a newline at its end.
+///
+/// `data` is the event as Flipt wrote it, token for token: numbers, unknown fields and the order of keys
+/// are its own; only whitespace between tokens and the framing of standard output are left out.
+pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
+    let record = &delivery.record;
+    let json = match record.kind {
+        RecordKind::Event => flipt::unwrap(&record.original, record.framing).unwrap_or_default(),
+        _ => Cow::Borrowed(&record.original[..]),
+    };
+    let event = match record.kind {
+        RecordKind::Event => std::str::from_utf8(&json).ok().and_then(|json| AuditEvent::parse(json).ok()),
+        _ => None,
+    };
+    let head = Head {
+        spec: "1",
+        id: record.id.to_string(),
+        kind: kind(record, event.as_ref()),
+        timestamp: record.event_time.map(|time| time.to_string()),
+        received_at: record.accepted_at.to_string(),
+        sequence: record.sequence,
+        journal: &record.epoch,
+        source: &record.source,
+        instance: &record.instance,
+        environment: delivery.environment.as_deref(),
+        namespace: record.namespace.known(),
+        entity: entity(record, event.as_ref()),
+        actor: event.as_ref().map(AuditEvent::actor).filter(|actor| !actor.is_empty()),
+        change: None,
+        summary: None,
+    };
+    write_json(&head, out);
+    out.pop();
+    out.extend_from_slice(b",\"data\":");
+    let is_whole = match record.kind {
+        RecordKind::Event => flipt::event_data(&json, out).is_ok(),
+        RecordKind::Gap | RecordKind::Act => flipt::compact(&json, out),
+        RecordKind::Unparsed | RecordKind::Oversized => false,
+    };
+    if !is_whole {
+        write_json(&kept(record), out);
+    }
+    out.push(b'}');
+}
+
+fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("strings and numbers serialize, and a Vec takes all bytes");
+}
+
+fn kind(record: &StoredRecord, event: Option<&AuditEvent<'_>>) -> String {
+    match (record.kind, event) {
+        (RecordKind::Event, Some(event)) if event.is_denied() => {
+            format!("flipt.{}.{}_denied", event.noun, infinitive(&event.action))
+        }
+        (RecordKind::Event, Some(event)) => format!("flipt.{}.{}", event.noun, event.action),
+        // It was an event at acceptance; should it ever not be one any more, it is told as what it is.
+        (RecordKind::Event, None) => "audit_relay.unparsed".to_owned(),
+        (kind, _) => format!("audit_relay.{}", kind.as_str()),
+    }
+}
+
+/// What was tried, from what Flipt calls done.
+pub(crate) fn infinitive(action: &str) -> &str {
+    match action {
+        "created" | "updated" | "deleted" => &action[..action.len() - 1],
+        other => other,
+    }
+}
+
+fn entity<'a>(record: &'a StoredRecord, event: Option<&AuditEvent<'a>>) -> Option<EntityView<'a>> {
+    let entity = record.entity.as_ref()?;
+    let key = match entity.kind {
+        EntityKind::Flag | EntityKind::Segment | EntityKind::Namespace => Some(Cow::Borrowed(&*entity.id)),
+        EntityKind::Variant => {
+            event.and_then(|event| event.payload).and_then(|payload| Payload::read(payload).key)
+        }
+        _ => None,
+    };
+    Some(EntityView { kind: entity.kind.as_str(), id: &entity.id, key })
+}
+
+fn kept(record: &StoredRecord) -> Kept<'_> {
+    let (original, encoding) = match std::str::from_utf8(&record.original) {
+        Ok(text) => (Cow::Borrowed(text), "utf-8"),
+        Err(_) => (Cow::Owned(STANDARD.encode(&record.original)), "base64"),
+    };
+    let oversized = (record.kind == RecordKind::Oversized).then(|| oversized(record)).flatten();
+    let reason = match record.kind {
+        RecordKind::Oversized => "longer than the limit: only the beginning is kept".to_owned(),
+        _ => unparsed_reason(record),
+    };
+    Kept { reason, oversized, original, encoding }
+}
+
+/// What an `unparsed` record says about itself.
+pub(crate) fn unparsed_reason(record: &StoredRecord) -> String {
+    let detail =
+        record.detail.as_deref().and_then(|detail| serde_json::from_str::<UnparsedDetail>(detail).ok());
+    detail.map_or_else(|| "could not be read".to_owned(), |detail| detail.reason)
+}
+
+/// What an `oversized` record says about itself.
+pub(crate) fn oversized(record: &StoredRecord) -> Option<OversizedDetail> {
+    serde_json::from_str(record.detail.as_deref()?).ok()
+}

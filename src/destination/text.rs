@@ -1,0 +1,61 @@
+//! Untrusted text, made fit for a line that people read.
+
+/// Text on one line, at most `limit` characters: runs of whitespace are one space; control characters
+/// (so terminal escapes too), invisible characters and those that change the direction of writing show as
+/// U+FFFD; what is cut off shows as `…`.
+pub(crate) fn one_line(text: &str, limit: usize) -> String {
+    let mut line = String::with_capacity(text.len().min(limit * 4));
+    let mut length = 0;
+    let mut space = false;
+    for character in text.chars() {
+        if character.is_whitespace() {
+            space = length > 0;
+            continue;
+        }
+        if length + usize::from(space) >= limit {
+            // The last character gives way to the mark, so that the limit holds.
+            line.pop();
+            line.push('…');
+            return line;
+        }
+        if std::mem::take(&mut space) {
+            line.push(' ');
+            length += 1;
+        }
+        line.push(if is_harmless(character) { character } else { '\u{FFFD}' });
+        length += 1;
+    }
+    line
+}
+
+fn is_harmless(character: char) -> bool {
+    !character.is_control()
+        && !matches!(character,
+            '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E0FFF}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn nothing_moves_the_cursor_or_hides() {
+        assert_eq!(one_line("  a\u{1b}[31mb\r\n\tc\u{202e}d\u{200b} ", 99), "a�[31mb c�d�");
+        assert_eq!(one_line("abcdef", 6), "abcdef");
+        assert_eq!(one_line("abcdefg", 6), "abcde…");
+        assert_eq!(one_line("abcde g", 6), "abcd…");
+        assert_eq!(one_line(" \n ", 6), "");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_one_short_line(text: String, limit in 1_usize..40) {
+            let line = one_line(&text, limit);
+            prop_assert!(line.chars().count() <= limit);
+            prop_assert!(!line.chars().any(|character| character.is_control()));
+        }
+    }
+}

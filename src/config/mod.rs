@@ -1,3 +1,26 @@
 //! What may be written, and the plan it means.
+//!
+//! The way of a configuration: YAML becomes a tree that knows its places (`yaml`), included files join
+//! it, defaults and environment are laid under and over it (`layers`), our own walk finds everything
+//! that is wrong with it at once (`walk`), and what it means becomes a [`plan::Plan`] (`build`).
 pub mod plan;
 pub mod secret;
+
+mod build;
+mod include;
+mod layers;
+mod leaf;
+mod load;
+mod origins;
+mod problem;
+mod raw;
+mod scalars;
+mod schema;
+mod secrets;
+mod walk;
+mod yaml;
+
+pub use load::{DEFAULT_PATH, LoadOptions, Loaded, PATH_VARIABLE, load};
+pub use problem::{Place, Problem, Problems};
+pub use schema::published as json_schema;
+pub use secrets::References;

@@ -1,0 +1,147 @@
+//! What was written, turned into what it means; with it the checks that look at more than one key.
+
+mod destinations;
+mod holds;
+mod routes;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::origins::Origins;
+use super::plan::{JournalPlan, LogFormat, LogPlan, Plan};
+use super::problem::{Problem, nearest};
+use super::raw::{LogWord, Raw};
+use super::secrets::References;
+use super::walk::words;
+use crate::routing::{EnvironmentRule, Environments, Pattern, RouteTable};
+
+/// What building needs to know beside what was written.
+pub(super) struct Context<'a> {
+    pub(super) origins: &'a Origins<'a>,
+    /// Destinations that lack the value of a reference, and why.
+    pub(super) blocked: &'a BTreeMap<String, String>,
+    pub(super) references: References,
+}
+
+/// A plan, and what is to say about it; the plan counts only where there are no problems.
+pub(super) struct Built {
+    pub(super) plan: Plan,
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
+}
+
+/// Collects what is to say.
+pub(super) struct Judge<'a> {
+    context: &'a Context<'a>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+    notes: Vec<Problem>,
+}
+
+impl Judge<'_> {
+    fn problem(&mut self, path: &str, message: &str, expected: Option<&str>) {
+        self.problems.push(self.context.origins.problem(path, message, expected));
+    }
+
+    fn warn(&mut self, path: &str, message: &str) {
+        self.warnings.push(self.context.origins.problem(path, message, None));
+    }
+
+    fn note(&mut self, path: &str, message: &str) {
+        self.notes.push(self.context.origins.problem(path, message, None));
+    }
+
+    /// A name that is not one of `known`.
+    fn unknown(&mut self, path: &str, what: &str, written: &str, known: &[&str]) {
+        let expected = if known.is_empty() { None } else { Some(words(known)) };
+        let mut problem = self.context.origins.problem_at_value(path, what, expected.as_deref());
+        problem.nearest = nearest(written, known.iter().copied()).map(|name| format!("`{name}`"));
+        self.problems.push(problem);
+    }
+
+    fn is_written(&self, path: &str) -> bool {
+        self.context.origins.is_written(path)
+    }
+}
+
+/// Builds the plan.
+pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
+    let mut judge = Judge { context, problems: Vec::new(), warnings: Vec::new(), notes: Vec::new() };
+    let environments = environments(raw, &mut judge);
+    let sources = sources::build(raw, &mut judge);
+    let destinations = destinations::build(raw, &mut judge);
+    let routes = routes::build(raw, &environments, &destinations, &mut judge);
+    listeners(raw, &mut judge);
+    let plan = Plan {
+        name: raw.name.0.clone(),
+        data_dir: PathBuf::from(&raw.data_dir.0),
+        sources,
+        destinations,
+        routes: RouteTable { environments, routes },
+        journal: JournalPlan { keep: raw.journal.keep.0, max_size_bytes: raw.journal.max_size.0 },
+        health_listen: raw.health.listen.0,
+        admin_listen: raw.admin.listen.0,
+        log: LogPlan {
+            level: raw.log.level.0.clone(),
+            format: match raw.log.format {
+                LogWord::Auto => None,
+                LogWord::Text => Some(LogFormat::Text),
+                LogWord::Json => Some(LogFormat::Json),
+            },
+        },
+        shutdown_timeout: raw.shutdown_timeout.0,
+        shutdown_keep_reading: raw.shutdown_keep_reading.0,
+    };
+    Built { plan, problems: judge.problems, warnings: judge.warnings, notes: judge.notes }
+}
+
+/// The rules in the order of writing: the first that fits wins.
+fn environments(raw: &Raw, judge: &mut Judge<'_>) -> Environments {
+    let mut rules: Vec<EnvironmentRule> = raw
+        .environments
+        .iter()
+        .map(|(name, namespaces)| EnvironmentRule {
+            name: Arc::from(name.as_str()),
+            namespaces: namespaces.0.iter().map(|pattern| Pattern::new(pattern.0.clone())).collect(),
+        })
+        .collect();
+    rules.sort_by_key(|rule| judge.context.origins.position("environments", &rule.name));
+    for (index, rule) in rules.iter().enumerate() {
+        if &*rule.name == "unknown" {
+            let message = "`unknown` means that no environment is known";
+            judge.problem("environments.unknown", message, Some("another name"));
+        }
+        for (item, pattern) in rule.namespaces.iter().enumerate() {
+            let taken = |earlier: &&EnvironmentRule| {
+                earlier.namespaces.iter().any(|taker| {
+                    taker.as_str() == pattern.as_str()
+                        || (!pattern.as_str().contains('*') && taker.matches(pattern.as_str()))
+                })
+            };
+            if let Some(earlier) = rules[..index].iter().find(taken) {
+                let path = format!("environments.{}[{item}]", rule.name);
+                judge.warn(
+                    &path,
+                    &format!("never reached: `{}` stands before it and takes the same", earlier.name),
+                );
+            }
+        }
+    }
+    Environments { fallback: raw.environment.as_ref().map(|name| Arc::from(name.0.as_str())), rules }
+}
+
+fn listeners(raw: &Raw, judge: &mut Judge<'_>) {
+    let admin = raw.admin.listen.0;
+    if !admin.ip().is_loopback() && !judge.is_written("admin.token") {
+        let expected = Some("`admin.token` too, or an address such as `127.0.0.1:9465`");
+        judge.problem("admin.listen", "beyond loopback without a token", expected);
+    }
+    let health = raw.health.listen.0;
+    let same_ip = admin.ip() == health.ip() || admin.ip().is_unspecified() || health.ip().is_unspecified();
+    if admin.port() == health.port() && admin.port() != 0 && same_ip {
+        judge.problem("admin.listen", "the same port as that of `health.listen`", Some("another port"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Sources, and what they could do to each other.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Judge;
+use crate::config::plan::{FileSourcePlan, ReadFrom, SourceKind, SourcePlan, WatchMode};
+use crate::config::raw::Raw;
+use crate::config::raw::source::{
+    FileSource, FramingWord, HttpSource, ReadFromWord, Source, SourceCommon, WatchWord,
+};
+use crate::config::secrets::References;
+use crate::event::Framing;
+
+pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, SourcePlan> {
+    let mut plans = BTreeMap::new();
+    for (name, source) in &raw.sources {
+        let path = format!("sources.{name}");
+        let (common, kind) = match source {
+            Source::File(source) => (&source.common, SourceKind::File(file(&path, source, judge))),
+            Source::Http(source) => {
+                http(&path, source, judge);
+                (&source.common, SourceKind::Http)
+            }
+        };
+        plans.insert(name.clone(), plan(common, kind));
+    }
+    overlaps(&plans, judge);
+    plans
+}
+
+fn plan(common: &SourceCommon, kind: SourceKind) -> SourcePlan {
+    SourcePlan {
+        instance: common.instance.0.clone(),
+        environment: common.environment.as_ref().map(|name| Arc::from(name.0.as_str())),
+        kind,
+    }
+}
+
+fn file(path: &str, source: &FileSource, judge: &mut Judge<'_>) -> FileSourcePlan {
+    for (index, glob) in source.path.0.iter().enumerate() {
+        let at = format!("{path}.path[{index}]");
+        if takes_copies(&glob.0) {
+            let message = if source.include_rotated {
+                "this glob takes rotated copies too: what such a copy holds may be read twice"
+            } else {
+                "this glob also matches rotated copies such as `audit.log.1`; those are skipped"
+            };
+            judge.warn(&at, message);
+        } else if judge.context.references == References::Require
+            && !is_glob(&glob.0)
+            && !PathBuf::from(&glob.0).exists()
+        {
+            judge.warn(&at, "there is no such file yet; it will be waited for");
+        }
+    }
+    for (key, duration) in
+        [("poll_interval", source.poll_interval.0), ("rotated_idle", source.rotated_idle.0)]
+    {
+        if duration.is_zero() {
+            judge.problem(&format!("{path}.{key}"), "no time at all", Some("a longer duration"));
+        }
+    }
+    FileSourcePlan {
+        paths: source.path.0.iter().map(|glob| glob.0.clone()).collect(),
+        framing: match source.framing {
+            FramingWord::Auto => Framing::Auto,
+            FramingWord::Cri => Framing::Cri,
+        },
+        read_from: match source.read_from {
+            ReadFromWord::Beginning => ReadFrom::Beginning,
+            ReadFromWord::End => ReadFrom::End,
+        },
+        max_event_bytes: usize::try_from(source.max_event.0).unwrap_or(4 << 20),
+        rotated_dir: source.rotated_dir.as_ref().map(|path| PathBuf::from(&path.0)),
+        rotated_idle: source.rotated_idle.0,
+        include_rotated: source.include_rotated,
+        poll_interval: source.poll_interval.0,
+        watch: match source.watch {
+            WatchWord::Auto => WatchMode::Auto,
+            WatchWord::Poll => WatchMode::Poll,
+        },
+    }
+}
+
+fn http(path: &str, source: &HttpSource, judge: &mut Judge<'_>) {
+    super::destinations::signing(path, &source.signing.0, judge);
+    if !judge.is_written(&format!("{path}.signing")) && !judge.is_written(&format!("{path}.bearer")) {
+        judge.warn(path, "anybody who reaches this address may push: neither `signing` nor `bearer` is set");
+    }
+    judge.note(path, "an `http` source is accepted, and not acted on yet in this version: it is not started");
+}
+
+pub(super) fn is_glob(path: &str) -> bool {
+    path.contains(['*', '?', '['])
+}
+
+/// Whether a glob takes `X.1` where it takes `X`.
+fn takes_copies(pattern: &str) -> bool {
+    is_glob(pattern)
+        && glob::Pattern::new(pattern)
+            .is_ok_and(|glob| glob.matches(&format!("{}.1", pattern.replace(['*', '?'], "a"))))
+}
+
+/// Tells of sources of one Flipt through which the same events could come twice.
+fn overlaps(plans: &BTreeMap<String, SourcePlan>, judge: &mut Judge<'_>) {
+    let all: Vec<_> = plans.iter().collect();
+    for (index, (first, one)) in all.iter().enumerate() {
+        for (second, other) in &all[index + 1..] {
+            let why = match (&one.kind, &other.kind) {
+                (SourceKind::File(a), SourceKind::File(b)) => {
+                    let same = a.paths.iter().any(|a| b.paths.iter().any(|b| overlap(a, b)));
+                    same.then(|| {
+                        format!("it could read the same file as `{first}`: its events would come twice")
+                    })
+                }
+                (SourceKind::Http, SourceKind::Http) => None,
+                _ if one.instance == other.instance => Some(format!(
+                    "it belongs to the same Flipt as `{first}` (instance `{}`): with both of Flipt's sinks on, each event comes twice",
+                    one.instance
+                )),
+                _ => None,
+            };
+            if let Some(why) = why {
+                judge.warn(&format!("sources.{second}"), &why);
+            }
+        }
+    }
+}
+
+fn overlap(a: &str, b: &str) -> bool {
+    let takes = |pattern: &str, path: &str| glob::Pattern::new(pattern).is_ok_and(|glob| glob.matches(path));
+    a == b || (!is_glob(b) && takes(a, b)) || (!is_glob(a) && takes(b, a))
+}

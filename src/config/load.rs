@@ -1,0 +1,165 @@
+//! From files and environment to a plan, or to every problem at once.
+
+use std::path::PathBuf;
+
+use super::build::{self, Context};
+use super::include;
+use super::layers::{self, Variable};
+use super::origins::Origins;
+use super::plan::Plan;
+use super::problem::{Problem, Problems};
+use super::raw::Raw;
+use super::schema;
+use super::secrets::References;
+use super::walk::{self, Inputs};
+use super::yaml::{self, Content, Mark, Node};
+
+/// Where a configuration is looked for when nobody says where it is.
+pub const DEFAULT_PATH: &str = "/etc/audit-relay/config.yaml";
+/// The variable that says where it is.
+pub const PATH_VARIABLE: &str = "AUDIT_RELAY_CONFIG";
+
+/// What to load, and how strictly. `Debug` is missing on purpose: the environment holds secrets.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// The file; without it `AUDIT_RELAY_CONFIG`, then `/etc/audit-relay/config.yaml`.
+    pub config: Option<PathBuf>,
+    /// The environment variables.
+    pub environment: Vec<(String, String)>,
+    /// What to do with references.
+    pub references: References,
+    /// Whether secrets may stand in the file itself.
+    pub allow_inline_secrets: bool,
+}
+
+impl LoadOptions {
+    /// For this process: its environment, references resolved, no secrets in place.
+    #[must_use]
+    pub fn from_process(config: Option<PathBuf>) -> Self {
+        let text = |text: std::ffi::OsString| text.into_string().ok();
+        Self {
+            config,
+            environment: std::env::vars_os()
+                .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+                .collect(),
+            references: References::Resolve,
+            allow_inline_secrets: false,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        let variable =
+            self.environment.iter().find(|(name, value)| name == PATH_VARIABLE && !value.is_empty());
+        self.config
+            .clone()
+            .or_else(|| variable.map(|(_, path)| path.into()))
+            .unwrap_or_else(|| DEFAULT_PATH.into())
+    }
+}
+
+/// A configuration that is right, and what is worth saying about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it means.
+    pub plan: Plan,
+    /// What is allowed and perhaps not meant, and destinations that cannot start.
+    pub warnings: Vec<Problem>,
+    /// What is accepted and not acted on yet.
+    pub notes: Vec<Problem>,
+    /// The files that were read: the configuration, then what it includes.
+    pub files: Vec<PathBuf>,
+    /// The files that references name.
+    pub secret_files: Vec<PathBuf>,
+}
+
+/// Loads the configuration; the error holds every problem, in the order of files and lines.
+///
+/// # Errors
+///
+/// Whatever is wrong with it.
+pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
+    let mut files = vec![options.path()];
+    let mut problems = Vec::new();
+    let text = include::read(&files[0]).map_err(|problem| {
+        let mut problem = problem;
+        if options.config.is_none() && problem.message == "no such file" {
+            problem.expected = Some(format!("a configuration here, by `--config` or by `{PATH_VARIABLE}`"));
+        }
+        Problems(vec![problem])
+    })?;
+    let Some(mut root) = yaml::parse(&text, 0, &mut problems) else {
+        return Err(Problems::settled(problems, &files));
+    };
+    if root.is_null() {
+        root = Node::map_at(root.mark);
+    }
+    if !matches!(root.content, Content::Map(_)) {
+        problems.push(Problem::at(
+            root.mark,
+            "",
+            "the configuration is not a map",
+            Some("keys such as `sources:`"),
+        ));
+        return Err(Problems::settled(problems, &files));
+    }
+    let variables = layers::variables(&options.environment);
+    include::include(&included(&root, &variables), &mut root, &mut files, &mut problems);
+
+    let schema = schema::base();
+    let merged = layers::merge(&schema, &root, &variables);
+    let inputs = Inputs {
+        schema: &schema,
+        merged: &merged,
+        variables: &variables,
+        environment: &options.environment,
+        references: options.references,
+        allow_inline_secrets: options.allow_inline_secrets,
+    };
+    let (value, mut found) = walk::walk(&inputs, &root);
+    problems.append(&mut found.problems);
+    if options.references == References::Require {
+        problems.append(&mut found.missing);
+    }
+    // The walk let through only what the types can hold. Its text is not shown: it could be a secret.
+    let raw: Raw = match serde_json::from_value(value) {
+        Ok(raw) => raw,
+        Err(_) => {
+            if problems.is_empty() {
+                problems.push(Problem::whole("", "cannot be read, and this program cannot say why", None));
+            }
+            return Err(Problems::settled(problems, &files));
+        }
+    };
+    let origins = Origins { file: &root, variables: &variables };
+    let context = Context { origins: &origins, blocked: &found.blocked, references: options.references };
+    let mut built = build::build(&raw, &context);
+    problems.append(&mut built.problems);
+    if !problems.is_empty() {
+        return Err(Problems::settled(problems, &files));
+    }
+    built.warnings.append(&mut found.missing);
+    built.notes.append(&mut found.notes);
+    Ok(Loaded {
+        plan: built.plan,
+        warnings: Problems::settled(built.warnings, &files).0,
+        notes: Problems::settled(built.notes, &files).0,
+        files,
+        secret_files: found.secret_files,
+    })
+}
+
+/// What `include` says, as far as it can be understood before anything is merged.
+fn included(root: &Node, variables: &[Variable]) -> Vec<(String, Option<Mark>)> {
+    if let Some(variable) = variables.iter().rev().find(|variable| variable.path == "include") {
+        return vec![(variable.text.clone(), None)];
+    }
+    let text = |node: &Node| match &node.content {
+        Content::Text(text) if !text.trim().is_empty() => Some((text.clone(), Some(node.mark))),
+        _ => None,
+    };
+    match root.child("include") {
+        Some(Node { content: Content::List(items), .. }) => items.iter().filter_map(text).collect(),
+        Some(node) => text(node).into_iter().collect(),
+        None => Vec::new(),
+    }
+}

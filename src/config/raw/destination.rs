@@ -1,0 +1,308 @@
+//! Where records go.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::common::{Basic, Headers, Many, SecretText, Signing, Tls, UrlText};
+use crate::config::scalars::{Expiry, Name, Period, Rate, Since, Size, TimedPath, Wildcard};
+
+/// A destination.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(in crate::config) enum Destination {
+    /// HTTP requests to an address of yours.
+    Webhook(Box<Webhook>),
+    /// Standard output.
+    Console(Box<Console>),
+    /// Files of one JSON text a line.
+    File(Box<FileDestination>),
+    /// Messages in a Slack channel.
+    #[schemars(extend("x-later" = true))]
+    Slack(Box<Slack>),
+    /// Change events in Datadog.
+    #[schemars(extend("x-later" = true))]
+    Datadog(Box<Datadog>),
+    /// Another audit-relay.
+    #[schemars(extend("x-later" = true))]
+    Relay(Box<Relay>),
+    /// Log records by OTLP.
+    #[schemars(extend("x-later" = true))]
+    Otlp(Box<Otlp>),
+}
+
+/// What every destination has.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(in crate::config) struct Common {
+    /// How failed attempts are repeated.
+    pub(in crate::config) retry: Retry,
+    /// How long one attempt may take.
+    pub(in crate::config) timeout: Period,
+    /// Requests under way at the same time, at most.
+    #[schemars(range(min = 1, max = 64), extend("x-later" = true))]
+    pub(in crate::config) concurrency: u32,
+    /// How records are grouped into requests.
+    pub(in crate::config) batch: Batch,
+    /// How long to wait for further edits that belong to the same change.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) group_wait: Period,
+    /// Requests in a length of time, at most.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) rate_limit: Option<Rate>,
+    /// Records older than this become dead letters; `never` may stop the intake rather than lose one.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) expire_after: Option<Expiry>,
+    /// How much may wait for this destination.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) backlog: Backlog,
+    /// Which records it takes by their own time: all, those since the journal first saw it, or since a time.
+    pub(in crate::config) deliver_since: Option<Since>,
+    /// Fields that are left out, such as `actor.email`, `actor.ip` or `payload.attachment`.
+    #[schemars(extend("x-later" = "stops"))]
+    pub(in crate::config) redact: Many<Wildcard>,
+    /// Renders and counts, sends nothing.
+    #[schemars(extend("x-later" = "stops"))]
+    pub(in crate::config) observe: bool,
+    /// The former name of this destination, whose backlog it takes over.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) renamed_from: Option<Name>,
+    /// Drops what waits, and whatever comes.
+    #[schemars(extend("x-later" = "stops"))]
+    pub(in crate::config) discard: bool,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            retry: Retry::default(),
+            timeout: Period::secs(10),
+            concurrency: 4,
+            batch: Batch::default(),
+            group_wait: Period::secs(0),
+            rate_limit: None,
+            expire_after: None,
+            backlog: Backlog::default(),
+            deliver_since: None,
+            redact: Many::default(),
+            observe: false,
+            renamed_from: None,
+            discard: false,
+        }
+    }
+}
+
+/// What a kind of destination does where nothing is written: the kind, `expire_after`, `deliver_since`.
+pub(in crate::config) const KIND_DEFAULTS: [(&str, &str, &str); 7] = [
+    ("webhook", "7d", "beginning"),
+    ("console", "never", "beginning"),
+    ("file", "never", "beginning"),
+    ("slack", "24h", "now"),
+    ("datadog", "17h", "now"),
+    ("relay", "never", "beginning"),
+    ("otlp", "never", "beginning"),
+];
+
+/// How failed attempts are repeated.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Retry {
+    /// The first wait, at most.
+    pub(in crate::config) initial_backoff: Period,
+    /// Every wait, at most.
+    pub(in crate::config) max_backoff: Period,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { initial_backoff: Period::secs(1), max_backoff: Period::secs(300) }
+    }
+}
+
+/// How records are grouped into requests.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Batch {
+    /// Records in one request, at most.
+    #[schemars(range(min = 1, max = 4096))]
+    pub(in crate::config) max_events: usize,
+    /// Original bytes in one request, at most.
+    #[schemars(extend("x-minimum-size" = "1KiB"))]
+    pub(in crate::config) max_bytes: Size,
+    /// How long the first record waits for company.
+    pub(in crate::config) timeout: Period,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_events: 1, max_bytes: Size(1 << 20), timeout: Period::secs(0) }
+    }
+}
+
+/// How much may wait for a destination.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Backlog {
+    /// Original bytes that wait, at most; without it a quarter of `journal.max_size`.
+    pub(in crate::config) max_size: Option<Size>,
+}
+
+/// HTTP requests.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["url"]))]
+pub(in crate::config) struct Webhook {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// Where to; a secret where it has a user, a password or a query.
+    pub(in crate::config) url: Option<UrlText>,
+    /// The body: `flipt` is the very request of Flipt's own webhook sink, one event each.
+    pub(in crate::config) format: FormatWord,
+    /// How records share a body: one JSON array, or one JSON text a line.
+    pub(in crate::config) encoding: EncodingWord,
+    /// Further headers.
+    pub(in crate::config) headers: Headers,
+    /// The signatures to add.
+    pub(in crate::config) signing: Many<Signing>,
+    /// A token to send (`Authorization: Bearer …`).
+    pub(in crate::config) bearer: Option<SecretText>,
+    /// User name and password to send (`Authorization: Basic …`).
+    pub(in crate::config) basic: Option<Basic>,
+    /// Certificates of one's own.
+    #[schemars(extend("x-later" = "stops"))]
+    pub(in crate::config) tls: Option<Tls>,
+    /// The proxy to go through.
+    #[schemars(extend("x-later" = "stops"))]
+    pub(in crate::config) proxy: Option<UrlText>,
+    /// The template of the body (`format: template`).
+    pub(in crate::config) template: Option<String>,
+}
+
+/// Standard output.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Console {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// One readable line for each record, or its envelope as JSON.
+    pub(in crate::config) format: ConsoleWord,
+}
+
+/// NDJSON files.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["path"]))]
+pub(in crate::config) struct FileDestination {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// The path, in which `%Y`, `%m`, `%d` and `%H` stand for the time of acceptance in UTC.
+    pub(in crate::config) path: TimedPath,
+}
+
+/// A Slack channel.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Slack {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// The address of an incoming webhook: a secret. Either this, or `token` and `channel`.
+    #[schemars(extend("x-scalar" = "url"))]
+    pub(in crate::config) webhook_url: Option<SecretText>,
+    /// The token of a bot.
+    pub(in crate::config) token: Option<SecretText>,
+    /// The channel that the bot writes to, by name or id.
+    pub(in crate::config) channel: Option<String>,
+}
+
+/// Datadog's events.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["api_key"]))]
+pub(in crate::config) struct Datadog {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// The Datadog site of the account.
+    pub(in crate::config) site: Site,
+    /// The version of the events API; without it the newest that the site has.
+    pub(in crate::config) api: Option<ApiWord>,
+    /// The API key.
+    pub(in crate::config) api_key: Option<SecretText>,
+    /// The application key, where the account wants one.
+    pub(in crate::config) app_key: Option<SecretText>,
+    /// Another address than that of the site, such as that of a test.
+    pub(in crate::config) endpoint: Option<UrlText>,
+    /// Tags of every event, such as `team:payments`.
+    pub(in crate::config) tags: Many<Wildcard>,
+    /// The services that a change may concern.
+    pub(in crate::config) services: Many<Wildcard>,
+}
+
+/// Another relay.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["url"]))]
+pub(in crate::config) struct Relay {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// The address of the other relay's http source.
+    pub(in crate::config) url: Option<UrlText>,
+    /// The signatures to add.
+    pub(in crate::config) signing: Many<Signing>,
+    /// A token to send (`Authorization: Bearer …`).
+    pub(in crate::config) bearer: Option<SecretText>,
+    /// Certificates of one's own.
+    pub(in crate::config) tls: Option<Tls>,
+}
+
+/// OTLP logs.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["endpoint"]))]
+pub(in crate::config) struct Otlp {
+    #[serde(flatten)]
+    pub(in crate::config) common: Common,
+    /// The address of the collector.
+    pub(in crate::config) endpoint: Option<UrlText>,
+    /// The protocol of OTLP.
+    pub(in crate::config) protocol: super::ProtocolWord,
+    /// Further headers.
+    pub(in crate::config) headers: Headers,
+    /// Certificates of one's own.
+    pub(in crate::config) tls: Option<Tls>,
+}
+
+super::words! {
+    FormatWord { Envelope, Flipt, Template, Cloudevents }
+    EncodingWord { Array, Ndjson }
+    ConsoleWord { Text, Json }
+    ApiWord { V1, V2 }
+}
+
+/// The sites of Datadog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub(in crate::config) enum Site {
+    #[default]
+    #[serde(rename = "datadoghq.com")]
+    Us1,
+    #[serde(rename = "us3.datadoghq.com")]
+    Us3,
+    #[serde(rename = "us5.datadoghq.com")]
+    Us5,
+    #[serde(rename = "ap1.datadoghq.com")]
+    Ap1,
+    #[serde(rename = "ap2.datadoghq.com")]
+    Ap2,
+    #[serde(rename = "uk1.datadoghq.com")]
+    Uk1,
+    #[serde(rename = "datadoghq.eu")]
+    Eu1,
+    #[serde(rename = "ddog-gov.com")]
+    Us1Fed,
+    #[serde(rename = "us2.ddog-gov.com")]
+    Us2Fed,
+}

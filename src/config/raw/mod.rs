@@ -1,0 +1,286 @@
+//! What may be written: these types are the JSON Schema, and by it the walk knows what is wrong.
+//!
+//! Nothing is required of the types themselves, since the walk takes out what is wrong before they are
+//! read; `required` is said to the schema alone. `x-…` keywords of the schema speak to the walk:
+//! `x-scalar` names a form of text, `x-secret` what must not be written in place, `x-later` what is
+//! accepted and not acted on yet.
+
+pub(in crate::config) mod common;
+pub(in crate::config) mod destination;
+pub(in crate::config) mod route;
+pub(in crate::config) mod source;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::scalars::{Level, Listen, Name, PathGlob, PathText, Period, Size, Wildcard};
+use common::{Headers, Many, SecretText, UrlText};
+
+/// Enumerations of words, the first of which is the default.
+macro_rules! words {
+    ($($name:ident { $first:ident $(, $more:ident)* })*) => {$(
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+        #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(rename_all = "snake_case")]
+        #[schemars(inline)]
+        pub(in crate::config) enum $name { #[default] $first $(, $more)* }
+    )*};
+}
+use words;
+
+/// The configuration of audit-relay.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(title = "audit-relay", deny_unknown_fields, extend("required" = ["sources"]))]
+pub(in crate::config) struct Raw {
+    /// The relay's own name: part of every event id, so keep it.
+    pub(in crate::config) name: RelayName,
+    /// Where journal, lock and reserve live.
+    pub(in crate::config) data_dir: PathText,
+    /// The Flipt that is relayed: for links, and for what there was before the first event.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) flipt: Flipt,
+    /// Environments and the namespaces that belong to each; the first that fits wins.
+    #[schemars(extend("x-names" = true))]
+    pub(in crate::config) environments: BTreeMap<String, Many<Wildcard>>,
+    /// The environment of every namespace that `environments` does not name.
+    pub(in crate::config) environment: Option<Name>,
+    /// Where records enter, by name.
+    #[schemars(extend("x-names" = true, "minProperties" = 1))]
+    pub(in crate::config) sources: BTreeMap<String, source::Source>,
+    /// Where records go, by name.
+    #[schemars(extend("x-names" = true))]
+    pub(in crate::config) destinations: BTreeMap<String, destination::Destination>,
+    /// Which records go where, by name.
+    #[schemars(extend("x-names" = true))]
+    pub(in crate::config) routes: BTreeMap<String, route::Route>,
+    /// Who owns what.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) owners: Vec<route::Owner>,
+    /// Files or globs, relative to this file, with further `routes`, `owners` and `tests`.
+    pub(in crate::config) include: Many<PathGlob>,
+    /// What is kept, and how long.
+    pub(in crate::config) journal: Journal,
+    /// What destinations would not take.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) dead_letters: DeadLetters,
+    /// The listener for probes and metrics; it tells nothing of events.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) health: Health,
+    /// The listener for the status page.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) admin: Admin,
+    /// What is logged, and how.
+    pub(in crate::config) log: Log,
+    /// Traces and metrics by OTLP.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) telemetry: Telemetry,
+    /// Who is told when something needs a person.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) problems: ProblemsSection,
+    /// Samples and where they must go, for `check`.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) tests: Vec<route::Test>,
+    /// How long a shutdown may deliver what waits.
+    pub(in crate::config) shutdown_timeout: Period,
+    /// How long files are read on after SIGTERM before destinations finish.
+    pub(in crate::config) shutdown_keep_reading: Period,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            name: RelayName("audit-relay".into()),
+            data_dir: PathText("/var/lib/audit-relay".into()),
+            flipt: Flipt::default(),
+            environments: BTreeMap::new(),
+            environment: None,
+            sources: BTreeMap::new(),
+            destinations: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            owners: Vec::new(),
+            include: Many::default(),
+            journal: Journal::default(),
+            dead_letters: DeadLetters::default(),
+            health: Health::default(),
+            admin: Admin::default(),
+            log: Log::default(),
+            telemetry: Telemetry::default(),
+            problems: ProblemsSection::default(),
+            tests: Vec::new(),
+            shutdown_timeout: Period::secs(20),
+            shutdown_keep_reading: Period::secs(0),
+        }
+    }
+}
+
+/// The relay's name: a host name or pod name will do.
+#[derive(Debug, Clone, Default, serde::Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("minLength" = 1, "maxLength" = 128))]
+pub(in crate::config) struct RelayName(pub(in crate::config) String);
+
+/// The Flipt that is relayed.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Flipt {
+    /// Its address for the relay.
+    pub(in crate::config) url: Option<UrlText>,
+    /// Its address for people.
+    pub(in crate::config) external_url: Option<UrlText>,
+    /// A token that may read.
+    pub(in crate::config) token: Option<SecretText>,
+}
+
+/// What is kept, and how long.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Journal {
+    /// Records older than this, and finished everywhere, are removed.
+    pub(in crate::config) keep: Period,
+    /// How large the journal may become.
+    #[schemars(extend("x-minimum-size" = "16MiB"))]
+    pub(in crate::config) max_size: Size,
+}
+
+impl Default for Journal {
+    fn default() -> Self {
+        Self { keep: Period::days(400), max_size: Size(1 << 30) }
+    }
+}
+
+/// What destinations would not take.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct DeadLetters {
+    /// How large they may become before they move to a file.
+    pub(in crate::config) max_size: Size,
+}
+
+impl Default for DeadLetters {
+    fn default() -> Self {
+        Self { max_size: Size(64 << 20) }
+    }
+}
+
+/// The listener for probes and metrics.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Health {
+    /// Where to listen.
+    pub(in crate::config) listen: Listen,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { listen: Listen(([0, 0, 0, 0], 9464).into()) }
+    }
+}
+
+/// The listener for the status page.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Admin {
+    /// Where to listen; beyond loopback only with a token.
+    pub(in crate::config) listen: Listen,
+    /// The token that readers must send.
+    pub(in crate::config) token: Option<SecretText>,
+    /// Its address for people.
+    pub(in crate::config) external_url: Option<UrlText>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: Listen(([127, 0, 0, 1], 9465).into()), token: None, external_url: None }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Log {
+    /// The least severe level that shows, also per module: `info,audit_relay::source=debug`.
+    pub(in crate::config) level: Level,
+    /// Text, JSON, or text on a terminal and JSON elsewhere.
+    pub(in crate::config) format: LogWord,
+    /// Whether lines may carry what events hold.
+    #[schemars(extend("x-later" = true))]
+    pub(in crate::config) payloads: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level("info".into()), format: LogWord::Auto, payloads: false }
+    }
+}
+
+/// Traces and metrics by OTLP.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Telemetry {
+    /// The address of the collector; without it the standard `OTEL_…` variables decide.
+    pub(in crate::config) endpoint: Option<UrlText>,
+    /// The protocol of OTLP.
+    pub(in crate::config) protocol: ProtocolWord,
+    /// Further headers.
+    pub(in crate::config) headers: Headers,
+    /// Whether traces are sent.
+    pub(in crate::config) traces: bool,
+    /// Whether metrics are sent.
+    pub(in crate::config) metrics: bool,
+    /// The part of traces that is kept.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub(in crate::config) sampling_ratio: f64,
+    /// Attributes of the relay as a resource.
+    pub(in crate::config) attributes: BTreeMap<String, String>,
+    /// How long a shutdown waits for what is still to be sent.
+    pub(in crate::config) shutdown_timeout: Period,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            protocol: ProtocolWord::HttpProtobuf,
+            headers: Headers::default(),
+            traces: true,
+            metrics: true,
+            sampling_ratio: 1.0,
+            attributes: BTreeMap::new(),
+            shutdown_timeout: Period::secs(5),
+        }
+    }
+}
+
+/// Who is told when something needs a person.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct ProblemsSection {
+    /// The destinations.
+    pub(in crate::config) to: Many<Name>,
+    /// How long a problem must last.
+    pub(in crate::config) after: Period,
+    /// How often it is told again.
+    pub(in crate::config) repeat: Period,
+}
+
+impl Default for ProblemsSection {
+    fn default() -> Self {
+        Self { to: Many::default(), after: Period::secs(300), repeat: Period::hours(24) }
+    }
+}
+
+words! {
+    LogWord { Auto, Text, Json }
+    ProtocolWord { HttpProtobuf, HttpJson, Grpc }
+}

@@ -17,7 +17,7 @@ use crate::delivery::{Lane, LaneEnd, LaneSetup, LaneStatus, SendError, Sender, S
 use crate::destination::Destination;
 use crate::destination::console::Console;
 use crate::destination::file::NdjsonFile;
-use crate::destination::webhook::Webhook;
+use crate::destination::webhook::{USER_AGENT, Webhook};
 use crate::journal::{Journal, JournalError, OpenError, Options};
 use crate::source::file::{FileSource, RunningSource, SourceStatus};
 
@@ -260,7 +260,7 @@ pub fn file_source(plan: &Plan, name: &str, journal: &Journal) -> Option<FileSou
 
 fn build(plan: &DestinationPlan) -> Result<Box<dyn Destination>, String> {
     Ok(match plan.kind.clone()? {
-        DestinationKind::Webhook(webhook) => Box::new(Webhook::new(webhook, plan.batch)),
+        DestinationKind::Webhook(webhook) => Box::new(Webhook::new(webhook, plan.batch, USER_AGENT)),
         DestinationKind::Console(console) => Box::new(Console::new(console, plan.batch)),
         DestinationKind::File(file) => Box::new(NdjsonFile::new(file, plan.batch)),
     })

@@ -2,15 +2,17 @@
 //!
 //! Exit codes: 0 done; 1 failed at run time; 2 wrong usage or configuration.
 
+pub mod check;
 mod import;
 mod run;
+pub mod schema;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::load::{LoadOptions, Loaded, load};
+use crate::config::{LoadOptions, Loaded, load};
 
 /// Failed at run time.
 const EXIT_FAILURE: u8 = 1;
@@ -30,7 +32,7 @@ enum Command {
     /// Relay: follow the sources, keep every event, deliver by the routes.
     Run(run::RunArgs),
     /// Look a configuration over and tell every problem at once.
-    Check(super::cli::check::CheckArgs),
+    Check(check::CheckArgs),
     /// Print the JSON Schema of the configuration.
     Schema,
     /// Take in one file to its end, as if a source had tailed it.

@@ -1,1 +1,4 @@
-//! cli
+//! The command line: one file for each subcommand.
+
+pub mod check;
+pub mod schema;

@@ -201,7 +201,7 @@ fn the_report_of_check() {
 source flipt: file /var/log/flipt/audit.log
 destination d: webhook https://a.example.com
 route all: to d
-note: audit-relay.yaml:2:66: destinations.d.concurrency: this is accepted, and not acted on yet in this version
+note: audit-relay.yaml:2:68: destinations.d.concurrency: this is accepted, and not acted on yet in this version
 ok: 1 source, 1 destination, 1 route
 "
     );

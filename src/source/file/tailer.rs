@@ -312,6 +312,8 @@ impl Tailer {
             return Ok(());
         };
         let Some(row) = self.follows[other].row.clone() else { return Ok(()) };
+        // Unless its writer goes on after all, what it held is looked for nowhere else.
+        self.close_row(&row, Vec::new())?;
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
         let position = if identity::holds(&file, size, &row)? {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::mpsc;
 
 use super::open;
@@ -41,6 +41,7 @@ impl Keeper {
         match full_check(&self.shared, &self.interrupt, rest) {
             Ok(Some(checked)) => tracing::debug!(checked, "the full check of the journal is done"),
             Ok(None) => return,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => return,
             Err(error) => {
                 self.shared.note_damage(&error, false);
                 tracing::warn!(%error, "the full check of the journal ended early");

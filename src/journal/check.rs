@@ -76,10 +76,12 @@ pub(super) fn full_check(
     if structure != "ok" {
         shared.set_damaged(structure.lines().next().unwrap_or_default(), false);
     }
-    let (mut after, mut checked) = (0, 0);
+    let (mut after, mut checked, mut corrupt) = (0, 0, 0);
     loop {
         let began = Instant::now();
-        let slice = walk(&conn, shared, after)?;
+        let slice = walk(&conn, after, &mut corrupt)?;
+        // The start has counted the newest ones already.
+        shared.corrupt_records.fetch_max(corrupt, Ordering::Relaxed);
         let Some((last, count)) = slice else { return Ok(Some(checked)) };
         (after, checked) = (last, checked + count);
         if !rest(began.elapsed()) {
@@ -89,7 +91,7 @@ pub(super) fn full_check(
 }
 
 /// Verifies one slice; returns its last sequence and how many there were.
-fn walk(conn: &Connection, shared: &Shared, after: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+fn walk(conn: &Connection, after: u64, corrupt: &mut u64) -> rusqlite::Result<Option<(u64, u64)>> {
     let mut statement = conn.prepare_cached(
         "SELECT sequence, id, kind, accepted_at, digest, original FROM records
          WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
@@ -99,7 +101,7 @@ fn walk(conn: &Connection, shared: &Shared, after: u64) -> rusqlite::Result<Opti
     while let Some(row) = rows.next()? {
         let sequence = number(row, 0)?;
         if !digest_fits(row).unwrap_or(false) {
-            shared.corrupt_records.fetch_add(1, Ordering::Relaxed);
+            *corrupt += 1;
             tracing::error!(sequence, "a record was altered since it was accepted");
         }
         let count = found.map_or(0, |(_, count)| count);

@@ -64,4 +64,11 @@ fn of_two_hundred_thousand_events() {
         cpu as f64 / after as f64,
         took.as_micros() as f64 / after as f64
     );
+    let began = std::time::Instant::now();
+    let data_dir = bench.dir.path().to_path_buf();
+    bench.journal.close().unwrap();
+    println!("close: {:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    Journal::open(options(&data_dir)).unwrap().0.close().unwrap();
+    println!("open and close: {:?}", began.elapsed());
 }

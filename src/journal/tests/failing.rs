@@ -153,3 +153,47 @@ fn a_closed_journal_says_so() {
     let wal = bench.dir.path().join("journal.db-wal");
     assert!(!wal.exists(), "closing leaves one file");
 }
+
+/// Needs a file system of about 40 MiB of its own:
+/// `unshare -rm sh -c 'mount -t tmpfs -o size=40m none /mnt && SMALL_DISK=/mnt TEST_BINARY small_disk --ignored'`
+#[test]
+#[ignore = "needs a small disk"]
+fn a_small_disk_that_is_really_full() {
+    let dir = std::path::PathBuf::from(std::env::var_os("SMALL_DISK").expect("SMALL_DISK is set"));
+    let quick = Tuning { full_pause: Duration::ZERO, ..Tuning::default() };
+    let options = Options { keep: Duration::ZERO, ..options(&dir) };
+    let (journal, _) = Journal::open_tuned(&options, quick).unwrap();
+    let source = journal.register_source("flipt", "flipt").unwrap().id;
+    let lane = wait(journal.register_destination("siem")).unwrap();
+    let name = Incarnation::from_bits(1);
+    let mut offset = 0;
+    let mut append = || {
+        let records = (0..50)
+            .map(|_| {
+                offset += 1;
+                record(name, offset, &"x".repeat(1_000))
+            })
+            .collect();
+        journal.append(Append { source, advance: None, records, ignored: 0 }).blocking_recv().unwrap()
+    };
+    let error = (0..2_000).find_map(|_| append().err());
+    assert_eq!(error, Some(AppendError::DiskFull));
+    let last = *journal.latest().borrow();
+    for cursor in 1..200 {
+        assert_eq!(append(), Err(AppendError::DiskFull));
+        let commit = LaneCommit { cursor, delivered: 1, ..lane_commit(lane.id) };
+        assert_eq!(wait(journal.commit_lane(commit)), Ok(()));
+    }
+    assert_eq!(*journal.failed().borrow(), None);
+    assert_eq!(*journal.latest().borrow(), last);
+    // What every destination has passed makes the room.
+    wait(journal.commit_lane(LaneCommit { cursor: last, ..lane_commit(lane.id) })).unwrap();
+    journal.inner.writer.blocking_send(Command::Tick).unwrap();
+    for _ in 0..100 {
+        journal.call(|_, _| Ok(())).unwrap();
+    }
+    assert_eq!(wait(journal.read_after(0, ALL)).unwrap().len(), 0);
+    assert_eq!(append().map(|answer| answer.last_sequence), Ok(last + 50));
+    assert!(!wait(journal.status()).unwrap().disk_full);
+    journal.close().unwrap();
+}

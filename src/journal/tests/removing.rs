@@ -16,6 +16,11 @@ fn append_many(bench: &mut Bench, count: usize) -> Result<Appended, AppendError>
     Ok(last.unwrap())
 }
 
+/// As a source does: asks again while the journal makes room.
+fn append_patiently(bench: &mut Bench, count: usize) -> Appended {
+    (0..100).find_map(|_| append_many(bench, count).ok()).expect("there is room again")
+}
+
 /// Waits until the writer has nothing left to do, by asking it for so many turns.
 fn settle_down(bench: &Bench) {
     for _ in 0..50 {
@@ -41,14 +46,14 @@ fn what_every_destination_has_passed_makes_room_and_the_file_shrinks() {
     assert_eq!(bench.status().first_sequence, 1);
     assert!(matches!(append_many(&mut bench, 100), Err(AppendError::Full { .. })));
     bench.settle(slow.id, 1_500);
-    append_many(&mut bench, 100).expect("there is room again");
+    append_patiently(&mut bench, 100);
     settle_down(&bench);
     let after = bench.status();
     assert!((2..=1_501).contains(&after.first_sequence), "{after:?}");
     assert!(after.used_bytes <= 4 * MIB, "{after:?}");
     // And so on, for ever, as long as the lanes keep up.
     for _ in 0..60 {
-        let last = append_many(&mut bench, 100).unwrap().last_sequence;
+        let last = append_patiently(&mut bench, 100).last_sequence;
         bench.settle(fast.id, last);
         bench.settle(slow.id, last);
     }
@@ -157,5 +162,5 @@ fn right_after_the_start_destinations_that_are_not_registered_yet_pin_too() {
     assert_eq!(bench.status().first_sequence, 1);
     // After a minute one that did not come is taken for removed.
     bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
-    append_many(&mut bench, 100).unwrap();
+    append_patiently(&mut bench, 100);
 }

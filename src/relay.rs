@@ -117,7 +117,10 @@ impl Relay {
     pub async fn start_sources(&mut self) -> Result<(), RelayError> {
         for name in self.plan.sources.keys() {
             let Some(source) = file_source(&self.plan, name, &self.journal) else {
-                tracing::warn!(source = name, "sources of this type are not in this version; it is not started");
+                tracing::warn!(
+                    source = name,
+                    "sources of this type are not in this version; it is not started"
+                );
                 continue;
             };
             let running = tokio::task::spawn_blocking(move || source.start())
@@ -184,7 +187,8 @@ impl Relay {
     /// When the journal cannot be closed in order; what it accepted is on disk all the same.
     pub async fn shut_down(self, timeout: Option<Duration>) -> Result<Farewell, RelayError> {
         let keep_reading = self.plan.shutdown_keep_reading;
-        let patience = timeout.map_or(Duration::from_secs(u64::from(u32::MAX)), |timeout| keep_reading + timeout);
+        let patience =
+            timeout.map_or(Duration::from_secs(u64::from(u32::MAX)), |timeout| keep_reading + timeout);
         let deadline = tokio::time::Instant::now() + patience;
         let mut farewell = Farewell::default();
         let stopping: Vec<_> = self
@@ -199,7 +203,8 @@ impl Relay {
             .collect();
         for source in stopping {
             if let Ok(Ok((name, status))) = tokio::time::timeout_at(deadline, source).await {
-                let unread = |file: &crate::source::file::FileStatus| file.size_bytes.saturating_sub(file.position);
+                let unread =
+                    |file: &crate::source::file::FileStatus| file.size_bytes.saturating_sub(file.position);
                 let unread_bytes: u64 = status.files.iter().map(unread).sum();
                 if unread_bytes > 0 {
                     farewell.unread_bytes.insert(name, unread_bytes);

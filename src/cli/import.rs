@@ -43,10 +43,15 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
         Ok(loaded) => loaded.plan,
         Err(code) => return code,
     };
-    let is_file = |name: &str| plan.sources.get(name).is_some_and(|source| matches!(source.kind, SourceKind::File(_)));
+    let is_file =
+        |name: &str| plan.sources.get(name).is_some_and(|source| matches!(source.kind, SourceKind::File(_)));
     if !is_file(&args.source) {
         let known: Vec<&str> = plan.sources.keys().map(String::as_str).filter(|name| is_file(name)).collect();
-        eprintln!("--source {}: the configuration has no file source of that name; it has: {}", args.source, known.join(", "));
+        eprintln!(
+            "--source {}: the configuration has no file source of that name; it has: {}",
+            args.source,
+            known.join(", ")
+        );
         return ExitCode::from(EXIT_USAGE);
     }
     if let Err(error) = logs::init(&plan.log) {

@@ -32,9 +32,9 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let ended = super::runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        runtime.block_on(relay(loaded.plan, begun)).map_err(|error| error.to_string())
-    });
+    let ended = super::runtime()
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| runtime.block_on(relay(loaded.plan, begun)).map_err(|error| error.to_string()));
     match ended {
         Ok(code) => code,
         Err(error) => {
@@ -109,7 +109,9 @@ fn say_where_it_stands(relay: &Relay, plan: &Plan) {
         _ => "up to date",
     };
     match example.and_then(|example| something_to_paste(plan, &example)) {
-        Some(command) => tracing::info!("{new}; waiting for more. To see an event arrive, paste in another terminal: {command}"),
+        Some(command) => tracing::info!(
+            "{new}; waiting for more. To see an event arrive, paste in another terminal: {command}"
+        ),
         None => tracing::info!("{new}; waiting for more"),
     }
 }
@@ -122,15 +124,11 @@ fn something_to_paste(plan: &Plan, example: &Path) -> Option<String> {
         return None;
     }
     let own_glob = plan.sources.values().find_map(|source| match &source.kind {
-        SourceKind::File(file) => file
-            .paths
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| {
-                path.file_name().is_some_and(|name| name == "*.log")
-                    && path.parent().and_then(|parent| parent.canonicalize().ok())
-                        == plan.data_dir.canonicalize().ok()
-            }),
+        SourceKind::File(file) => file.paths.iter().map(PathBuf::from).find(|path| {
+            path.file_name().is_some_and(|name| name == "*.log")
+                && path.parent().and_then(|parent| parent.canonicalize().ok())
+                    == plan.data_dir.canonicalize().ok()
+        }),
         SourceKind::Http => None,
     })?;
     let target = own_glob.with_file_name("mine.log");
@@ -162,7 +160,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> Self {
-        let listen = |kind| signal(kind).map_err(|error| tracing::warn!(%error, "a signal cannot be heard")).ok();
+        let listen =
+            |kind| signal(kind).map_err(|error| tracing::warn!(%error, "a signal cannot be heard")).ok();
         Self {
             terminate: listen(SignalKind::terminate()),
             interrupt: listen(SignalKind::interrupt()),

@@ -249,7 +249,11 @@ impl Lane {
                     }
                 },
                 ReadRow::Corrupt { .. } => {
-                    tracing::error!(destination = self.setup.name, sequence, "a record was altered on disk since it was accepted; it is not sent");
+                    tracing::error!(
+                        destination = self.setup.name,
+                        sequence,
+                        "a record was altered on disk since it was accepted; it is not sent"
+                    );
                     Err(Reason {
                         code: "corrupt",
                         message: "the record was altered on disk since it was accepted".to_owned(),
@@ -445,14 +449,8 @@ impl Lane {
     ) -> Step<()> {
         let died = dead.len() as u64;
         let is_end = open_batch.is_none();
-        let commit = LaneCommit {
-            destination: self.setup.row.id,
-            cursor,
-            delivered,
-            not_routed,
-            dead,
-            open_batch,
-        };
+        let commit =
+            LaneCommit { destination: self.setup.row.id, cursor, delivered, not_routed, dead, open_batch };
         while let Err(error) = self.setup.journal.commit_lane(commit.clone()).await {
             self.journal_failed(error).await?;
         }

@@ -87,7 +87,8 @@ impl Sender {
     async fn send_http(&self, request: HttpRequest, timeout: Duration) -> Result<Response, SendError> {
         let mut headers = HeaderMap::with_capacity(request.headers.len());
         for (name, value) in &request.headers {
-            let unfit = || SendError::Impossible(format!("the header {name} has a value that is not allowed"));
+            let unfit =
+                || SendError::Impossible(format!("the header {name} has a value that is not allowed"));
             let header = HeaderName::try_from(name.as_str()).map_err(|_| unfit())?;
             let mut value = HeaderValue::try_from(value.expose()).map_err(|_| unfit())?;
             value.set_sensitive(true);
@@ -108,11 +109,8 @@ impl Sender {
                 false => SendError::Failed(describe(error)),
             })?;
         let status = response.status().as_u16();
-        let retry_after = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
+        let retry_after =
+            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
         // The status is the answer; a body that breaks off or goes on for ever changes nothing.
         while let Ok(Some(chunk)) = response.chunk().await {

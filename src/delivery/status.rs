@@ -39,7 +39,6 @@ pub struct LaneStatus {
 
 impl LaneStatus {
     pub(super) fn wait(&mut self, wait: Duration, reason: &str) {
-        self.state =
-            LaneState::Waiting { until: Timestamp::now().plus(wait), reason: reason.to_owned() };
+        self.state = LaneState::Waiting { until: Timestamp::now().plus(wait), reason: reason.to_owned() };
     }
 }

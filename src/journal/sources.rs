@@ -37,7 +37,8 @@ pub(super) fn mark_started(conn: &Connection, source: SourceId) -> rusqlite::Res
 
 /// Whether a record with this id is there.
 pub(super) fn knows(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
-    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM records WHERE id = ?1)")?.query_row([id], |row| row.get(0))
+    conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM records WHERE id = ?1)")?
+        .query_row([id], |row| row.get(0))
 }
 
 const INCARNATION_COLUMNS: &str = "id, name, first_line_hash, ordinal, path, last_path, inode, position, head_len, \

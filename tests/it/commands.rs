@@ -49,7 +49,8 @@ fn wrong_configuration_and_usage_end_with_2_and_say_everything_at_once() {
     for command in ["run", "check"] {
         let output = place.command(&[command, "-c", "bad.yaml"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{command}");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
         for wanted in ["bad.yaml:2", "pth", "bad.yaml:4", "webhook", "bad.yaml:7", "shutdown_timeout"] {
             assert!(said.contains(wanted), "{command} does not say {wanted}:\n{said}");
         }
@@ -95,7 +96,8 @@ fn import_takes_in_what_was_missed_and_passes_over_what_is_known() {
     let relay = place.run();
     receiver.wait_for(3);
 
-    let busy = place.command(&["import", "old.log", "--source", "flipt", "-c", "relay.yaml"]).output().unwrap();
+    let busy =
+        place.command(&["import", "old.log", "--source", "flipt", "-c", "relay.yaml"]).output().unwrap();
     assert_eq!(busy.status.code(), Some(1));
     assert!(relay.stop().status.success());
 
@@ -127,7 +129,8 @@ fn import_takes_in_what_was_missed_and_passes_over_what_is_known() {
     assert!(relay.stop().status.success());
     assert_eq!(receiver.received().len(), 11);
 
-    let unknown = place.command(&["import", "old.log", "--source", "flip", "-c", "relay.yaml"]).output().unwrap();
+    let unknown =
+        place.command(&["import", "old.log", "--source", "flip", "-c", "relay.yaml"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
 }
 

@@ -30,7 +30,8 @@ fn webhook(receiver: &Receiver, more: &str) -> String {
 #[test]
 fn what_may_pass_is_tried_again_under_the_same_id_until_it_is_taken() {
     for status in [408, 425, 429, 500, 502, 503, 504] {
-        let receiver = Receiver::scripted(move |number, _| Reply::status(if number < 3 { status } else { 200 }));
+        let receiver =
+            Receiver::scripted(move |number, _| Reply::status(if number < 3 { status } else { 200 }));
         let place = place(&format!("out: {}", webhook(&receiver, "")), "all: {to: [out]}");
         place.append("audit.log", flag_line("checkout", "a") + "\n");
         let relay = place.run();
@@ -66,7 +67,9 @@ fn what_is_refused_becomes_a_dead_letter_and_the_lane_goes_on() {
 fn a_group_keeps_its_members_and_its_id_over_a_kill() {
     let receiver = Receiver::scripted(|number, _| Reply::status(if number < 2 { 503 } else { 200 }));
     let place = place(
-        &format!("out: {}", webhook(&receiver, ", batch: {max_events: 3}")).replace("5ms", "1h").replace("1ms", "1h"),
+        &format!("out: {}", webhook(&receiver, ", batch: {max_events: 3}"))
+            .replace("5ms", "1h")
+            .replace("1ms", "1h"),
         "all: {to: [out]}",
     );
     let lines: String = (0..3).map(|index| flag_line("checkout", &format!("{index}")) + "\n").collect();
@@ -87,7 +90,9 @@ fn a_group_keeps_its_members_and_its_id_over_a_kill() {
     receiver.wait_for(4);
     assert!(relay.wait().status.success());
     let received = receiver.received();
-    let of = |index: usize| (received[index].header("webhook-id").unwrap().to_owned(), received[index].envelopes().len());
+    let of = |index: usize| {
+        (received[index].header("webhook-id").unwrap().to_owned(), received[index].envelopes().len())
+    };
     assert_eq!(of(0), of(1));
     assert_eq!(of(1), of(2));
     assert_eq!((of(0).1, of(3).1), (3, 1));
@@ -142,7 +147,13 @@ fn routes_decide_and_the_books_say_what_they_left() {
     };
     place.append(
         "audit.log",
-        [of("staging", "updated"), of("prod-eu", "updated"), of("prod-eu", "deleted"), of("prod-us", "created")].concat(),
+        [
+            of("staging", "updated"),
+            of("prod-eu", "updated"),
+            of("prod-eu", "deleted"),
+            of("prod-us", "created"),
+        ]
+        .concat(),
     );
     let relay = place.run();
     receiver.wait_for(2);

@@ -58,14 +58,17 @@ fn a_receiver_written_for_flipt_works_unchanged() {
     let captured = captured_requests();
     assert_eq!(captured.len(), 34);
     for name in ["v0.2_logfile_encoding-json.log", "v0.2_logfile_encoding-console_DEFAULT.log"] {
-        let received =
-            relay(&fixture(name), "format: flipt, signing: [{scheme: flipt, secrets: [s3cr3t]}]");
+        let received = relay(&fixture(name), "format: flipt, signing: [{scheme: flipt, secrets: [s3cr3t]}]");
         assert_eq!(received.len(), 34);
         for (request, (headers, body)) in received.iter().zip(&captured) {
             assert_eq!(request.method, "POST");
             assert_eq!(String::from_utf8_lossy(&request.body), *body, "{name}");
             for header in ["content-type", "content-length", "x-flipt-webhook-signature"] {
-                assert_eq!(request.header(header), headers.get(header).map(String::as_str), "{header} of {name}");
+                assert_eq!(
+                    request.header(header),
+                    headers.get(header).map(String::as_str),
+                    "{header} of {name}"
+                );
             }
             assert!(request.header("user-agent").unwrap().starts_with("audit-relay/"));
             assert!(request.header("webhook-id").unwrap().starts_with("evt_"));

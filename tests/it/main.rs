@@ -10,7 +10,6 @@ mod commands;
 mod console;
 mod delivery;
 
-
 mod fixtures;
 mod rotation;
 mod secrets;

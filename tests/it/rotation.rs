@@ -41,6 +41,7 @@ fn every_line_is_delivered_or_covered_by_one_gap_odd_seeds() {
 }
 
 fn run_schedule(seed: u64) {
+    let begun = std::time::Instant::now();
     let mut world = World::new(seed);
     let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         world.play();
@@ -51,6 +52,7 @@ fn run_schedule(seed: u64) {
         eprintln!("=== what is in the directory: {:?}", world.directory());
         std::panic::resume_unwind(panic);
     }
+    println!("seed {seed}: {} steps in {:?}", world.story.len(), begun.elapsed());
 }
 
 /// One life of one file's content, as the oracle knows it.
@@ -125,7 +127,10 @@ impl World {
 
     fn directory(&self) -> Vec<(PathBuf, u64)> {
         let entries = std::fs::read_dir(self.place.path("log")).unwrap();
-        entries.map(|entry| entry.unwrap()).map(|entry| (entry.path(), entry.metadata().unwrap().len())).collect()
+        entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path(), entry.metadata().unwrap().len()))
+            .collect()
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -242,12 +247,17 @@ impl World {
             .lives
             .iter()
             .filter(|life| life.reachable)
-            .flat_map(|life| life.lines.iter().filter(|(_, offset)| *offset >= life.exempt).map(|(line, _)| *line))
+            .flat_map(|life| {
+                life.lines.iter().filter(|(_, offset)| *offset >= life.exempt).map(|(line, _)| *line)
+            })
             .collect();
         let expected = wanted.len();
         self.receiver.wait_until(&format!("{expected} reachable lines of seed {}", self.seed), |received| {
-            let delivered: BTreeSet<u64> =
-                received.iter().flat_map(|request| request.envelopes()).filter_map(|event| number_of(&event)).collect();
+            let delivered: BTreeSet<u64> = received
+                .iter()
+                .flat_map(|request| request.envelopes())
+                .filter_map(|event| number_of(&event))
+                .collect();
             wanted.is_subset(&delivered) || self.receiver_gaps(received, &wanted, &delivered)
         });
     }
@@ -432,12 +442,17 @@ impl World {
         let descriptors = format!("/proc/{}/fd", self.relay.as_ref().unwrap().id());
         eventually("the relay opens the file at the path", || {
             let open = std::fs::read_dir(&descriptors).unwrap().filter_map(Result::ok);
-            open.filter_map(|entry| entry.path().metadata().ok()).any(|file| file.ino() == inode).then_some(())
+            open.filter_map(|entry| entry.path().metadata().ok())
+                .any(|file| file.ino() == inode)
+                .then_some(())
         });
         let life = &self.lives[self.at_path.unwrap()];
         let Some((first, _)) = life.lines.get(life.moved_at).copied() else { return };
         self.receiver.wait_until("the relay knows the file", |received| {
-            received.iter().flat_map(|request| request.envelopes()).any(|event| number_of(&event) == Some(first))
+            received
+                .iter()
+                .flat_map(|request| request.envelopes())
+                .any(|event| number_of(&event) == Some(first))
         });
     }
 
@@ -501,7 +516,11 @@ impl World {
             match delivered.contains_key(&line) {
                 true => {}
                 false if self.is_exempt(line) => {}
-                false => assert_eq!(covering, 1, "line {line} is covered by {covering} gaps: {gaps:?}\n{}", exit.log),
+                false => assert_eq!(
+                    covering, 1,
+                    "line {line} is covered by {covering} gaps: {gaps:?}\n{}",
+                    exit.log
+                ),
             }
         }
         for gap in &gaps {
@@ -513,13 +532,17 @@ impl World {
     }
 
     fn wait_for_everything(&self) {
-        self.receiver.wait_until(&format!("every line of seed {} is delivered or in a gap", self.seed), |received| {
-            let events: Vec<_> = received.iter().flat_map(|request| request.envelopes()).collect();
-            let delivered: BTreeSet<u64> = events.iter().filter_map(number_of).collect();
-            let gaps: Vec<_> = events.into_iter().filter(is_gap).collect();
-            (0..self.next_line)
-                .all(|line| delivered.contains(&line) || self.is_exempt(line) || self.covering(line, &gaps) > 0)
-        });
+        self.receiver.wait_until(
+            &format!("every line of seed {} is delivered or in a gap", self.seed),
+            |received| {
+                let events: Vec<_> = received.iter().flat_map(|request| request.envelopes()).collect();
+                let delivered: BTreeSet<u64> = events.iter().filter_map(number_of).collect();
+                let gaps: Vec<_> = events.into_iter().filter(is_gap).collect();
+                (0..self.next_line).all(|line| {
+                    delivered.contains(&line) || self.is_exempt(line) || self.covering(line, &gaps) > 0
+                })
+            },
+        );
     }
 }
 

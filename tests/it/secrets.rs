@@ -43,12 +43,8 @@ shutdown_timeout: 0s
         &["check", "-c", "relay.yaml", "--show-defaults"],
         &["check", "-c", "relay.yaml", "--allow-inline-secrets"],
     ] {
-        let output = place
-            .command(arguments)
-            .env("HOOK_URL", &url)
-            .env("API_KEY", "PLANTED-header")
-            .output()
-            .unwrap();
+        let output =
+            place.command(arguments).env("HOOK_URL", &url).env("API_KEY", "PLANTED-header").output().unwrap();
         outputs.push(("check", String::from_utf8_lossy(&output.stdout).into_owned()));
         outputs.push(("check's errors", String::from_utf8_lossy(&output.stderr).into_owned()));
     }

@@ -21,7 +21,9 @@ routes:
 fn place(receiver: &Receiver, path: &str, options: &str) -> Workplace {
     let place = Workplace::new();
     std::fs::create_dir(place.path("log")).unwrap();
-    place.configure(&CONFIG.replace("PATH", path).replace("OPTIONS", options).replace("URL", &receiver.url("/")));
+    place.configure(
+        &CONFIG.replace("PATH", path).replace("OPTIONS", options).replace("URL", &receiver.url("/")),
+    );
     place
 }
 

@@ -32,10 +32,7 @@ pub(super) fn looks_rotated(path: &Path) -> bool {
 /// Whether `candidate` is named like a rotated copy of `path`: `audit.log.1`, `audit.log-20261122`,
 /// `audit-20261122.log` beside `audit.log`.
 pub(super) fn is_rotated_name_of(candidate: &Path, path: &Path) -> bool {
-    let names = (
-        candidate.file_name().and_then(OsStr::to_str),
-        path.file_name().and_then(OsStr::to_str),
-    );
+    let names = (candidate.file_name().and_then(OsStr::to_str), path.file_name().and_then(OsStr::to_str));
     let (Some(candidate_name), Some(name)) = names else { return false };
     if candidate_name == name {
         return false;
@@ -44,10 +41,9 @@ pub(super) fn is_rotated_name_of(candidate: &Path, path: &Path) -> bool {
     if candidate_name.strip_prefix(name).is_some_and(follows) {
         return true;
     }
-    let (Some(stem), Some(ending)) = (
-        path.file_stem().and_then(OsStr::to_str),
-        path.extension().and_then(OsStr::to_str),
-    ) else {
+    let (Some(stem), Some(ending)) =
+        (path.file_stem().and_then(OsStr::to_str), path.extension().and_then(OsStr::to_str))
+    else {
         return false;
     };
     candidate_name

@@ -123,7 +123,8 @@ impl Follow {
             && head.len() as u64 >= print.head_len
             && identity::hash(&head[..usize::try_from(print.head_len).unwrap_or(0)]) == print.head_hash
             && tail.len() as u64 >= print.tail_len
-            && identity::hash(&tail[tail.len() - usize::try_from(print.tail_len).unwrap_or(0)..]) == print.tail_hash;
+            && identity::hash(&tail[tail.len() - usize::try_from(print.tail_len).unwrap_or(0)..])
+                == print.tail_hash;
         if same {
             self.position = row.position;
             self.lines = LineBuffer::new(row.position, reading.max_event_bytes);
@@ -200,7 +201,9 @@ impl Follow {
         if let Some((offset, line)) = self.lines.take_rest() {
             match (reading.framing, line) {
                 (Framing::Cri, Line::Whole(text)) => {
-                    records.extend(self.cri.push(offset, text).and_then(|joined| joined_record(name, &joined, reading)));
+                    records.extend(
+                        self.cri.push(offset, text).and_then(|joined| joined_record(name, &joined, reading)),
+                    );
                 }
                 (_, line) => records.extend(record(name, offset, &line, reading)),
             }
@@ -325,8 +328,7 @@ fn oversized_record(
     sha256: &[u8; 32],
     framing: Framing,
 ) -> NewRecord {
-    let detail =
-        OversizedDetail { length_bytes, sha256: hex::encode(sha256), kept_bytes: head.len() as u64 };
+    let detail = OversizedDetail { length_bytes, sha256: hex::encode(sha256), kept_bytes: head.len() as u64 };
     NewRecord {
         id: EventId::of_line(name, offset, head),
         kind: RecordKind::Oversized,

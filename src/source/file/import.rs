@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::FileSource;
 use super::follow::{Batch, Follow, Reading, Role, Step};
-use super::identity::{self, Identity, IdentifyError, WINDOW_BYTES, identify, read_at};
+use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, read_at};
 use crate::event::{NewRecord, RecordKind};
 use crate::journal::{Append, AppendError, IncarnationRow, JournalError, NewIncarnation};
 
@@ -100,7 +100,8 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     let mut hand_over = |batch: Batch| -> Result<(), ImportError> {
         let Batch { mut records, advance, ignored } = batch;
         imported.ignored += ignored;
-        imported.unreadable += records.iter().filter(|record| record.kind != RecordKind::Event).count() as u64;
+        imported.unreadable +=
+            records.iter().filter(|record| record.kind != RecordKind::Event).count() as u64;
         if journal_only {
             records.iter_mut().for_each(mark_journal_only);
         }

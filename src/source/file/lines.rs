@@ -238,7 +238,9 @@ mod tests {
             assert!(buffer.bytes.capacity() < 512 * 1024);
         }
         buffer.extend(b"\nnext\n");
-        let Some((0, Line::Oversized { length_bytes, .. })) = buffer.next_line() else { panic!("no long line") };
+        let Some((0, Line::Oversized { length_bytes, .. })) = buffer.next_line() else {
+            panic!("no long line")
+        };
         assert_eq!(length_bytes, 100 * 64 * 1024);
         assert_eq!(buffer.next_line(), Some((length_bytes + 1, Line::Whole(b"next"))));
     }

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::directory::{self, expand, homes, is_compressed, is_rotated_name_of};
 use super::follow::{Batch, Follow, Reading, Role, Step};
-use super::identity::{self, Identity, IdentifyError, WINDOW_BYTES, identify, inode_of, read_at};
+use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, inode_of, read_at};
 use super::watch::{Signal, Watch};
 use super::{FileSource, FileStatus, SourceStatus};
 use crate::config::plan::{ReadFrom, WatchMode};
@@ -19,7 +19,8 @@ use crate::event::{
     EventId, Framing, GapDetail, GapReason, Keys, Namespace, NewRecord, RecordKind, Timestamp,
 };
 use crate::journal::{
-    Advance, Append, AppendError, Appended, IncarnationId, IncarnationRow, JournalError, NewIncarnation, SourceId,
+    Advance, Append, AppendError, Appended, IncarnationId, IncarnationRow, JournalError, NewIncarnation,
+    SourceId,
 };
 
 /// How long to wait before trying again when the journal takes nothing.
@@ -246,8 +247,7 @@ impl Tailer {
 
     fn watch_homes(&mut self, slots: &BTreeSet<PathBuf>) {
         let rotated_dir = self.source.plan.rotated_dir.as_deref();
-        let mut directories: Vec<PathBuf> =
-            slots.iter().flat_map(|slot| homes(slot, rotated_dir)).collect();
+        let mut directories: Vec<PathBuf> = slots.iter().flat_map(|slot| homes(slot, rotated_dir)).collect();
         directories.extend(
             self.source
                 .plan
@@ -289,14 +289,15 @@ impl Tailer {
             Identity::Unnamed => Ok(()),
             Identity::Known(known) => {
                 let row = self.rows[known].clone();
-                match self.follows.iter().position(|other| other.row.as_ref().is_some_and(|r| r.id == row.id)) {
+                match self.follows.iter().position(|other| other.row.as_ref().is_some_and(|r| r.id == row.id))
+                {
                     None => self.follow_row(index, row),
                     Some(other) => self.fork(index, other),
                 }
             }
-            Identity::Earlier(_) => {
-                let end = identity::last_line_end(&file, size)?;
-                self.begin(index, end)
+            Identity::Earlier(known) => {
+                let row = self.rows[known].clone();
+                self.begin_after_earlier(index, &row)
             }
             Identity::New(_) => {
                 let skip = !self.started && self.source.plan.read_from == ReadFrom::End;
@@ -319,12 +320,23 @@ impl Tailer {
         self.close_row(&row, Vec::new())?;
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
-        let position = if identity::holds(&file, size, &row)? {
-            row.position
-        } else {
-            identity::last_line_end(&file, size)?.min(row.position)
-        };
-        self.begin(index, position)
+        if identity::holds(&file, size, &row)? {
+            return self.begin(index, row.position);
+        }
+        self.begin_after_earlier(index, &row)
+    }
+
+    /// The file at `index` holds an earlier state of `row`: it goes on after that, under a name of its own.
+    /// Where it does not hold that any more, it is identified again.
+    fn begin_after_earlier(&mut self, index: usize, row: &IncarnationRow) -> Outcome<()> {
+        let file = self.follows[index].file.try_clone()?;
+        let size = file.metadata()?.len();
+        let end = identity::last_line_end(&file, size)?;
+        if size < row.position && identity::is_earlier_state(&file, size, row, &self.source.journal)? {
+            return self.begin(index, end);
+        }
+        self.must_look_again = true;
+        Ok(())
     }
 
     /// Begins a new incarnation for a followed file, at `position`.
@@ -405,8 +417,8 @@ impl Tailer {
                 continue;
             }
             let head = read_at(&file, 0, WINDOW_BYTES)?;
-            let begins_alike = identity::first_line(&head)
-                .is_some_and(|line| identity::hash(line) == row.first_line_hash);
+            let begins_alike =
+                identity::first_line(&head).is_some_and(|line| identity::hash(line) == row.first_line_hash);
             if !begins_alike {
                 continue;
             }
@@ -500,7 +512,8 @@ impl Tailer {
         for (modified, path, slot, file) in missed {
             // What was rotated before the relay first came is left alone (`import` takes it in), but a
             // writer may still hold it: what is added from now on is read.
-            let position = if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
+            let position =
+                if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
             let Some(row) = self.create(&file, &slot, position)? else { continue };
             self.rows.insert(0, row.clone());
             if !self.started && modified.elapsed().is_ok_and(|age| age >= self.source.plan.rotated_idle) {
@@ -535,14 +548,17 @@ impl Tailer {
         let Some(other) = self.follows.iter().find(|follow| follows(follow)) else { return Ok(false) };
         let taken = self.follows.iter().any(|follow| follow.inode == inode);
         let size = file.metadata()?.len();
-        Ok(!taken && size > other.position && other.row.as_ref().map_or(Ok(false), |row| identity::holds(file, size, row))?)
+        Ok(!taken
+            && size > other.position
+            && other.row.as_ref().map_or(Ok(false), |row| identity::holds(file, size, row))?)
     }
 
     /// Finds the names that renamed files have now, for people to read.
     fn trace_renames(&mut self) {
         for index in 0..self.follows.len() {
             let follow = &self.follows[index];
-            let still_there = std::fs::metadata(&follow.path).is_ok_and(|found| inode_of(&found) == follow.inode);
+            let still_there =
+                std::fs::metadata(&follow.path).is_ok_and(|found| inode_of(&found) == follow.inode);
             if follow.role != Role::Renamed || still_there {
                 continue;
             }
@@ -562,9 +578,7 @@ impl Tailer {
     /// files must be looked at again.
     fn read_all(&mut self) -> Outcome<bool> {
         let mut order: Vec<(u64, u64)> = self.follows.iter().map(|follow| follow.inode).collect();
-        order.sort_by_key(|inode| {
-            self.follows.iter().any(|f| f.inode == *inode && f.role == Role::Current)
-        });
+        order.sort_by_key(|inode| self.follows.iter().any(|f| f.inode == *inode && f.role == Role::Current));
         let mut again = false;
         for inode in order {
             let Some(index) = self.index_of(inode) else { continue };
@@ -726,12 +740,11 @@ impl Tailer {
             GapReason::Truncated => "was truncated and no copy of it was found",
             _ => "is gone and was not found under another name",
         };
-        let message = format!(
-            "{} {what}: lines written after byte {} of it may be missing",
-            row.path, row.position
-        );
+        let message =
+            format!("{} {what}: lines written after byte {} of it may be missing", row.path, row.position);
         tracing::error!(source = self.source.name, path = row.path, from = row.position, "gap: {message}");
-        let detail = GapDetail { reason, path: Some(row.path.clone()), from: row.position, to: None, message };
+        let detail =
+            GapDetail { reason, path: Some(row.path.clone()), from: row.position, to: None, message };
         let original = serde_json::to_vec(&detail).unwrap_or_default();
         let gap = NewRecord {
             id: EventId::of_line(row.name, row.position, &original),
@@ -776,7 +789,8 @@ impl Tailer {
     fn warn_of_writer(&mut self, index: usize) {
         let follow = &self.follows[index];
         let grows = follow.role == Role::Renamed && follow.has_grown && !follow.is_unlinked();
-        let empty = |other: &Follow| other.role == Role::Current && other.slot == follow.slot && other.size() == 0;
+        let empty =
+            |other: &Follow| other.role == Role::Current && other.slot == follow.slot && other.size() == 0;
         if grows && self.follows.iter().any(empty) {
             self.say_once(format!(
                 "Flipt still writes to {} while {} stays empty: restart Flipt, or rotate with copytruncate",

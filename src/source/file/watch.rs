@@ -55,7 +55,9 @@ impl Watch {
                         Signal::Moved
                     }
                     // A rotated file that grows may be one that nobody follows yet.
-                    EventKind::Modify(_) if event.paths.iter().any(|path| looks_rotated(path)) => Signal::Moved,
+                    EventKind::Modify(_) if event.paths.iter().any(|path| looks_rotated(path)) => {
+                        Signal::Moved
+                    }
                     EventKind::Modify(_) => Signal::Written,
                     EventKind::Any | EventKind::Other => Signal::Moved,
                 },

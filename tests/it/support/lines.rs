@@ -2,9 +2,13 @@
 
 /// An update of the flag `key` whose description is `mark`: unique where the mark is.
 pub fn flag_line(key: &str, mark: &str) -> String {
-    line_with("flag", "updated", &format!(
-        r#"{{"description":"{mark}","enabled":true,"key":"{key}","name":"{key}","namespace_key":"default"}}"#
-    ))
+    line_with(
+        "flag",
+        "updated",
+        &format!(
+            r#"{{"description":"{mark}","enabled":true,"key":"{key}","name":"{key}","namespace_key":"default"}}"#
+        ),
+    )
 }
 
 /// An event with this payload, by a sample actor.

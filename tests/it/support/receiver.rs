@@ -81,12 +81,10 @@ impl Receiver {
 
     /// Answers as `script` says, which is given the number of the request (from 0) and the request.
     pub fn scripted(script: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let shared = Arc::new(Shared {
-            received: Mutex::default(),
-            came: Condvar::new(),
-            script: Box::new(script),
-        });
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let shared =
+            Arc::new(Shared { received: Mutex::default(), came: Condvar::new(), script: Box::new(script) });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new()
@@ -139,10 +137,17 @@ async fn take(
 ) -> Response {
     let headers = headers
         .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        })
         .collect();
-    let mut request =
-        Received { method: method.to_string(), path: uri.path().to_owned(), headers, body: body.to_vec(), status: 0 };
+    let mut request = Received {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+        headers,
+        body: body.to_vec(),
+        status: 0,
+    };
     let reply = {
         let mut received = shared.received.lock().unwrap();
         let reply = (shared.script)(received.len(), &request);

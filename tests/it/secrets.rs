@@ -13,25 +13,25 @@ fn no_output_tells_a_secret() {
     let place = Workplace::new();
     let url = receiver.url("/in?key=PLANTED-query").replace("http://", "http://user:PLANTED-password@");
     place.write("secret", "PLANTED-signing\n");
-    place.configure(&format!(
+    place.configure(
         "
 data_dir: DIR/data
-log: {{level: trace}}
+log: {level: trace}
 sources:
-  flipt: {{type: file, path: DIR/audit.log}}
+  flipt: {type: file, path: DIR/audit.log}
 destinations:
   out:
     type: webhook
-    url: {{env: HOOK_URL}}
-    headers: {{x-api-key: {{env: API_KEY}}}}
-    signing: [{{scheme: flipt, secrets: [{{file: DIR/secret}}]}}]
-    retry: {{initial_backoff: 1ms, max_backoff: 1ms}}
-  refused: {{type: webhook, url: 'http://user:PLANTED-refused@127.0.0.1:1/PLANTED-path?x=PLANTED-x', retry: {{initial_backoff: 1ms, max_backoff: 1ms}}}}
+    url: {env: HOOK_URL}
+    headers: {x-api-key: {env: API_KEY}}
+    signing: [{scheme: flipt, secrets: [{file: DIR/secret}]}]
+    retry: {initial_backoff: 1ms, max_backoff: 1ms}
+  refused: {type: webhook, url: 'http://user:PLANTED-refused@127.0.0.1:1/PLANTED-path?x=PLANTED-x', retry: {initial_backoff: 1ms, max_backoff: 1ms}}
 routes:
-  all: {{to: [out, refused]}}
+  all: {to: [out, refused]}
 shutdown_timeout: 0s
 "
-    ));
+    );
     place.append("audit.log", format!("{}\n{}\n", flag_line("checkout", "a"), flag_line("checkout", "b")));
     let relay = place.start(&[("HOOK_URL", url.as_str()), ("API_KEY", "PLANTED-header")]);
     receiver.wait_for(3);

@@ -34,7 +34,7 @@ enum Command {
     /// Look a configuration over and tell every problem at once.
     Check(check::CheckArgs),
     /// Print the JSON Schema of the configuration.
-    Schema,
+    Schema(schema::SchemaArgs),
     /// Take in one file to its end, as if a source had tailed it.
     Import(import::ImportArgs),
 }
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(args),
         Command::Import(args) => import::run(&args),
     }
 }

@@ -215,38 +215,43 @@ impl Walk<'_> {
 
     /// What a schema expects, in words.
     pub(super) fn expected(&self, schema: &Json) -> Option<String> {
-        let schema = schema::resolve(self.inputs.schema, schema);
-        if schema.get("x-many").is_some() {
-            let one = self.expected(schema.pointer("/anyOf/0")?)?;
-            return Some(format!("{one}, or a list of such"));
-        }
-        if schema.get("oneOf").is_some() {
-            return Some("a map with a `type`".into());
-        }
-        if let Some(allowed) = schema.get("enum").and_then(Json::as_array) {
-            return Some(words(&allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>()));
-        }
-        if schema.get("x-secret").is_some() {
-            return Some(REFERENCE.into());
-        }
-        if let Some((expected, _)) = schema.get("x-scalar").and_then(Json::as_str).and_then(form) {
-            return Some(expected.into());
-        }
-        let limit = |bound| schema.get(bound).and_then(Json::as_f64);
-        Some(match schema.get("type").and_then(Json::as_str)? {
-            "boolean" => "`true` or `false`".into(),
-            "object" => "a map".into(),
-            "array" => "a list".into(),
-            kind @ ("integer" | "number") => {
-                let what = if kind == "integer" { "a whole number" } else { "a number" };
-                match (limit("minimum"), limit("maximum")) {
-                    (Some(least), Some(most)) => format!("{what} from {least} to {most}"),
-                    _ => what.into(),
-                }
-            }
-            _ => "text".into(),
-        })
+        expected(self.inputs.schema, schema)
     }
+}
+
+/// What a schema expects, in words.
+pub(super) fn expected(root: &Json, schema: &Json) -> Option<String> {
+    let schema = schema::resolve(root, schema);
+    if schema.get("x-many").is_some() {
+        let one = expected(root, schema.pointer("/anyOf/0")?)?;
+        return Some(format!("{one}, or a list of such"));
+    }
+    if schema.get("oneOf").is_some() {
+        return Some("a map with a `type`".into());
+    }
+    if let Some(allowed) = schema.get("enum").and_then(Json::as_array) {
+        return Some(words(&allowed.iter().filter_map(Json::as_str).collect::<Vec<_>>()));
+    }
+    if schema.get("x-secret").is_some() {
+        return Some(REFERENCE.into());
+    }
+    if let Some((expected, _)) = schema.get("x-scalar").and_then(Json::as_str).and_then(form) {
+        return Some(expected.into());
+    }
+    let limit = |bound| schema.get(bound).and_then(Json::as_f64);
+    Some(match schema.get("type").and_then(Json::as_str)? {
+        "boolean" => "`true` or `false`".into(),
+        "object" => "a map".into(),
+        "array" => "a list".into(),
+        kind @ ("integer" | "number") => {
+            let what = if kind == "integer" { "a whole number" } else { "a number" };
+            match (limit("minimum"), limit("maximum")) {
+                (Some(least), Some(most)) => format!("{what} from {least} to {most}"),
+                _ => what.into(),
+            }
+        }
+        _ => "text".into(),
+    })
 }
 
 fn number_within(schema: &Json, whole: bool, number: f64) -> Result<Json, Wrong> {

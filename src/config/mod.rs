@@ -7,6 +7,7 @@ pub mod plan;
 pub mod secret;
 
 mod build;
+mod defaults;
 mod include;
 mod layers;
 mod leaf;
@@ -20,6 +21,10 @@ mod secrets;
 mod walk;
 mod yaml;
 
+#[cfg(test)]
+mod tests;
+
+pub use defaults::shown_defaults;
 pub use load::{DEFAULT_PATH, LoadOptions, Loaded, PATH_VARIABLE, load};
 pub use problem::{Place, Problem, Problems};
 pub use schema::published as json_schema;

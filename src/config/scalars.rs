@@ -99,12 +99,13 @@ impl Scalar for Period {
     }
 
     fn write(&self) -> String {
-        // Days are as far as people count here: humantime's months and years are averages.
-        let (seconds, nanos) = (self.0.as_secs(), self.0.subsec_nanos());
-        if seconds >= 86_400 && seconds % 86_400 == 0 && nanos == 0 {
+        // Days are as far as people count here (humantime's months and years are averages), and one
+        // day is said in hours.
+        let seconds = self.0.as_secs();
+        if self.0.subsec_nanos() == 0 && seconds >= 2 * 86_400 && seconds % 86_400 == 0 {
             return format!("{}d", seconds / 86_400);
         }
-        if seconds >= 3_600 && seconds % 3_600 == 0 && nanos == 0 {
+        if self.0.subsec_nanos() == 0 && seconds >= 3_600 && seconds % 3_600 == 0 {
             return format!("{}h", seconds / 3_600);
         }
         humantime::format_duration(self.0).to_string()

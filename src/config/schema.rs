@@ -5,9 +5,10 @@ use serde_json::{Map, Value, json};
 
 use super::raw::Raw;
 use super::raw::destination::KIND_DEFAULTS;
+use super::scalars::{Name, Scalar};
 
 /// What is said of keys whose work comes with a later version.
-pub(super) const NOT_YET: &str = "is accepted, and not acted on yet in this version";
+pub(super) const NOT_YET: &str = "this is accepted, and not acted on yet in this version";
 
 /// The schema as the walk reads it: with `x-…` keywords, references to secrets left out.
 pub(super) fn base() -> Value {
@@ -51,7 +52,14 @@ fn strip_nulls(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             object.values_mut().for_each(strip_nulls);
-            if object.get("default").is_some_and(Value::is_null) {
+            let says_nothing = |value: &Value| match value {
+                Value::Null => true,
+                Value::String(text) => text.is_empty(),
+                Value::Array(items) => items.is_empty(),
+                Value::Object(entries) => entries.is_empty(),
+                _ => false,
+            };
+            if object.get("default").is_some_and(says_nothing) {
                 object.remove("default");
             }
             if let Some(Value::Array(types)) = object.get_mut("type") {
@@ -69,6 +77,7 @@ fn strip_nulls(schema: &mut Value) {
                 if let [Value::Object(only)] = choices.as_slice() {
                     let only = only.clone();
                     object.remove("anyOf");
+                    object.insert("x-optional".into(), true.into());
                     for (key, value) in only {
                         object.entry(key).or_insert(value);
                     }
@@ -113,6 +122,10 @@ fn publish(schema: &mut Value, definitions: &Value, is_value: bool) {
     let Value::Object(object) = schema else { return };
     let later = object.get("x-later").is_some();
     let many = object.get("x-many").is_some();
+    if object.contains_key("x-names") {
+        let pattern = <Name as Scalar>::PATTERN;
+        object.insert("propertyNames".into(), json!({ "pattern": pattern }));
+    }
     object.retain(|key, _| !key.starts_with("x-"));
     if later {
         let said = object.get("description").and_then(Value::as_str).unwrap_or_default();

@@ -4,394 +4,359 @@
 //! request); two reader threads copy rows out and end their transaction, so that no statement lives
 //! across an await. Nothing but this module ever opens `journal.db`.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod append;
+mod chain;
+mod check;
+mod job;
+mod lanes;
+mod ledger;
+mod lock;
+mod open;
+mod reader;
+mod reserve;
+mod retention;
+mod rows;
+mod salvage;
+mod schema;
+mod shared;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod types;
+mod upkeep;
+mod writer;
 
-use tokio::sync::{oneshot, watch};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
-use crate::event::{BatchId, Incarnation, NewRecord, Sequence, StoredRecord, Timestamp};
+use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::{mpsc, oneshot, watch};
 
-/// How a journal is opened.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The directory that holds `journal.db`, `lock` and `reserve`; created with mode 0700 if missing.
-    pub data_dir: PathBuf,
-    /// Records older than this, and passed by every lane, are removed.
-    pub keep: Duration,
-    /// Used pages and WAL together stay below this, in bytes.
-    pub max_size_bytes: u64,
-    /// How long to wait for another process to let go of the lock.
-    pub lock_wait: Duration,
-}
+use crate::event::{EventId, Sequence};
 
-/// The row of a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SourceId(pub i64);
+pub use salvage::{Salvaged, salvage};
+pub use types::{
+    Advance, Append, AppendError, Appended, Books, DeadLetter, DestinationId, DestinationRow, Fingerprint,
+    IncarnationId, IncarnationRow, JournalError, JournalStatus, LaneCommit, NewIncarnation, OpenBatch,
+    OpenError, OpenReport, Options, ReadLimit, ReadRow, SourceId, SourceRow,
+};
 
-/// The row of a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DestinationId(pub i64);
-
-/// The row of one incarnation of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IncarnationId(pub i64);
-
-/// What identifies a file's content up to a position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint {
-    /// How many first bytes `head_hash` covers (at most 1 KiB; grows with the file until then).
-    pub head_len: u64,
-    /// SHA-256 of the first `head_len` bytes.
-    pub head_hash: [u8; 32],
-    /// How many bytes before the position `tail_hash` covers (at most 1 KiB).
-    pub tail_len: u64,
-    /// SHA-256 of the `tail_len` bytes before the position.
-    pub tail_hash: [u8; 32],
-}
-
-/// One incarnation of one file, as the journal knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IncarnationRow {
-    /// Its row.
-    pub id: IncarnationId,
-    /// Its name.
-    pub name: Incarnation,
-    /// SHA-256 of its first line cut at 1 KiB: what ordinals are counted among.
-    pub first_line_hash: [u8; 32],
-    /// How many incarnations of this source began alike before it.
-    pub ordinal: u32,
-    /// The configured path under which it was first met.
-    pub path: String,
-    /// Where it was last seen (it may have been renamed).
-    pub last_path: String,
-    /// Its inode, a help to find it, nothing more.
-    pub inode: u64,
-    /// Everything before this byte is journaled.
-    pub position: u64,
-    /// What it looks like up to the position.
-    pub fingerprint: Fingerprint,
-    /// When it last grew, as far as was seen.
-    pub grown_at: Timestamp,
-    /// Whether nothing more is expected of it.
-    pub finished: bool,
-}
-
-/// An incarnation that a source has met for the first time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewIncarnation {
-    /// Its source.
-    pub source: SourceId,
-    /// The relay's name and the source's: part of the incarnation's name.
-    pub relay_name: String,
-    /// The source's name.
-    pub source_name: String,
-    /// Its first line cut at 1 KiB, without the newline.
-    pub first_line: Vec<u8>,
-    /// The configured path under which it was met.
-    pub path: String,
-    /// Its inode.
-    pub inode: u64,
-    /// Where reading begins.
-    pub position: u64,
-    /// What it looks like up to there.
-    pub fingerprint: Fingerprint,
-}
-
-/// Moves the committed position of a file on: compare-and-set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advance {
-    /// Which incarnation.
-    pub incarnation: IncarnationId,
-    /// The position that must be the committed one.
-    pub from: u64,
-    /// The position to commit.
-    pub to: u64,
-    /// What the file looks like up to `to`.
-    pub fingerprint: Fingerprint,
-    /// Where it was last seen.
-    pub last_path: String,
-    /// Its inode.
-    pub inode: u64,
-    /// Whether nothing more is expected of it after this.
-    pub finished: bool,
-}
-
-/// What a source asks to be accepted in one piece: all of it, or nothing.
-#[derive(Debug, Clone)]
-pub struct Append {
-    /// The source.
-    pub source: SourceId,
-    /// The position that the records bring it to; `None` for what has no position (pushes).
-    pub advance: Option<Advance>,
-    /// The records, in order; may be empty (a position can move over blank lines alone). A record whose
-    /// id is in the journal already is passed over.
-    pub records: Vec<NewRecord>,
-    /// Lines that were read and are not kept (the application log of Flipt).
-    pub ignored: u64,
-}
-
-/// What was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
-    /// Records that are new.
-    pub accepted: u64,
-    /// Records that the journal had already, by id.
-    pub known: u64,
-    /// The last sequence of the journal now.
-    pub last_sequence: Sequence,
-}
-
-/// Why nothing of an [`Append`] was accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// The committed position is another: read on from there.
-    #[error("the committed position is {committed}, not the one this append began at")]
-    Moved {
-        /// The committed position.
-        committed: u64,
-    },
-    /// The journal is at its size limit and every lane still needs what it holds.
-    #[error(
-        "the journal is full ({used_bytes} of {max_bytes} bytes) and a destination still needs all of it"
-    )]
-    Full {
-        /// What it uses.
-        used_bytes: u64,
-        /// Its limit.
-        max_bytes: u64,
-    },
-    /// The disk is full.
-    #[error("the disk that holds the journal is full")]
-    DiskFull,
-    /// The journal could not be written; it has been reopened, and the committed positions stand.
-    #[error("the journal could not be written: {0}")]
-    Io(String),
-    /// The journal is closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// A destination, as the journal knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DestinationRow {
-    /// Its row.
-    pub id: DestinationId,
-    /// When this journal first saw it.
-    pub first_seen_at: Timestamp,
-    /// Everything up to this sequence is settled.
-    pub cursor: Sequence,
-    /// Its numbers since it was first seen.
-    pub books: Books,
-    /// The group that was being sent when the relay stopped.
-    pub open_batch: Option<OpenBatch>,
-}
-
-/// The numbers of one destination (promise 5): accepted = not routed + delivered + dead + purged + waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Books {
-    /// Records that no route took to it, or that are before its `deliver_since`.
-    pub not_routed: u64,
-    /// Records that it took.
-    pub delivered: u64,
-    /// Dead letters.
-    pub dead: u64,
-    /// Dead letters that a person purged, or that moved to a file.
-    pub purged: u64,
-}
-
-/// A group of records on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenBatch {
-    /// Its id: in every attempt and after every restart the same.
-    pub id: BatchId,
-    /// Its records.
-    pub members: Vec<Sequence>,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it may be tried again.
-    pub not_before: Option<Timestamp>,
-}
-
-/// A record that one destination will not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Which.
-    pub sequence: Sequence,
-    /// A stable word.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// How often it was tried.
-    pub attempts: u32,
-}
-
-/// What a lane commits: all of it, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneCommit {
-    /// Whose lane.
-    pub destination: DestinationId,
-    /// Everything up to this sequence is settled now.
-    pub cursor: Sequence,
-    /// How many records were delivered since the last commit.
-    pub delivered: u64,
-    /// How many were not routed.
-    pub not_routed: u64,
-    /// Which are dead.
-    pub dead: Vec<DeadLetter>,
-    /// The group on its way after this commit; `None` closes the open one.
-    pub open_batch: Option<OpenBatch>,
-}
-
-/// A row as a reader found it.
-#[derive(Debug, Clone)]
-pub enum ReadRow {
-    /// Whole: its digest fits.
-    Record(Box<StoredRecord>),
-    /// Altered since it was accepted: never to be sent.
-    Corrupt {
-        /// Its sequence.
-        sequence: Sequence,
-    },
-}
-
-impl ReadRow {
-    /// Its sequence.
-    #[must_use]
-    pub fn sequence(&self) -> Sequence {
-        match self {
-            Self::Record(record) => record.sequence,
-            Self::Corrupt { sequence } => *sequence,
-        }
-    }
-}
-
-/// A source, as the journal knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceRow {
-    /// Its row.
-    pub id: SourceId,
-    /// Whether an earlier run of the relay already looked at its files.
-    pub started: bool,
-}
-
-/// How much a reader copies at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReadLimit {
-    /// Rows, at most.
-    pub max_rows: usize,
-    /// Bytes of originals, at most; the first row is returned whatever its size.
-    pub max_bytes: usize,
-}
-
-/// Why the journal could not do what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum JournalError {
-    /// SQLite or the file system said no.
-    #[error("the journal failed: {0}")]
-    Io(String),
-    /// It is closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// Why a journal could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// See the message.
-    #[error("{0}")]
-    Other(String),
-}
-
-/// What was found when the journal was opened.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct OpenReport {
-    /// It is new.
-    pub created: bool,
-    /// It was damaged: how many records were salvaged into a fresh one, and where the old one lies.
-    pub salvaged: Option<(u64, PathBuf)>,
-}
-
-/// How the journal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct JournalStatus {
-    /// The first sequence that is still there (0: none).
-    pub first_sequence: Sequence,
-    /// The last sequence that was given.
-    pub last_sequence: Sequence,
-    /// Used pages and WAL, in bytes.
-    pub used_bytes: u64,
-    /// The limit, in bytes.
-    pub max_size_bytes: u64,
-}
+use append::AppendJob;
+use check::Keeper;
+use job::{Call, Job, Refusal};
+use lanes::LaneJob;
+use ledger::Ledger;
+use reader::{ReadJob, Reader};
+use rows::Names;
+use shared::Shared;
+use writer::{Command, Tuning, Writer};
 
 /// The journal. Cheap to clone; the last clone does not close it, [`Journal::close`] does.
+///
+/// Dropped without closing it ends a moment later, and nothing that was accepted is lost.
 #[derive(Clone)]
-pub struct Journal {}
+pub struct Journal {
+    inner: Arc<Inner>,
+}
 
-#[allow(unused_variables, missing_docs, clippy::missing_errors_doc, clippy::unused_async)]
+struct Inner {
+    shared: Arc<Shared>,
+    writer: mpsc::Sender<Command>,
+    readers: mpsc::Sender<ReadJob>,
+    interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    writer: JoinHandle<()>,
+    readers: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
+    /// Dropped to end the keeper.
+    stop_keeper: std::sync::mpsc::Sender<()>,
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("data_dir", &self.inner.shared.files.data_dir).finish_non_exhaustive()
+    }
+}
+
 impl Journal {
+    /// Opens the journal of a data directory: makes it if there is none, salvages it if it is damaged.
+    /// Blocking; waits up to `lock_wait` for another process to end.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
     pub fn open(options: Options) -> Result<(Self, OpenReport), OpenError> {
-        todo!()
+        Self::open_tuned(&options, Tuning::default())
     }
+
+    fn open_tuned(options: &Options, tuning: Tuning) -> Result<(Self, OpenReport), OpenError> {
+        let opened = open::open(options)?;
+        let failed = |error: &dyn std::fmt::Display| {
+            OpenError::Other(format!("cannot open {}: {error}", opened.files.database.display()))
+        };
+        let ledger = Ledger::load(&opened.conn, tuning.unparsed_bytes).map_err(|error| failed(&error))?;
+        let epoch = opened
+            .conn
+            .query_row("SELECT name FROM epochs WHERE id = ?1", [ledger.epoch], |row| row.get(0))
+            .map_err(|error| failed(&error))?;
+        let shared = Arc::new(Shared {
+            files: opened.files.clone(),
+            epoch,
+            max_size_bytes: options.max_size_bytes,
+            latest: watch::Sender::new(ledger.heads.last),
+            failed: watch::Sender::new(None),
+            readers: Default::default(),
+            used_bytes: AtomicU64::new(0),
+            disk_full: AtomicBool::new(false),
+            damaged: AtomicBool::new(false),
+            corrupt_records: AtomicU64::new(opened.report.corrupt_records),
+        });
+        let writer = Writer::new(opened.conn, ledger, Arc::clone(&shared), options.keep, tuning, opened.lock)
+            .map_err(|error| failed(&error))?;
+        if let Err(error) = writer.reserve.hold() {
+            tracing::warn!(%error, "there is no room for the reserve: on a full disk less can be done");
+        }
+        let inner = start(shared, writer).map_err(|error| failed(&error))?;
+        Ok((Self { inner: Arc::new(inner) }, opened.report))
+    }
+
+    /// The random name of this life of the journal; another one after it was lost, restored or salvaged.
+    #[must_use]
     pub fn epoch(&self) -> &str {
-        todo!()
+        &self.inner.shared.epoch
     }
+
     /// The last committed sequence: lanes wait on it.
+    #[must_use]
     pub fn latest(&self) -> watch::Receiver<Sequence> {
-        todo!()
+        self.inner.shared.latest.subscribe()
     }
+
     /// Becomes `Some` when the journal gave up (three failures in a row): the process must end.
+    #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
-        todo!()
+        self.inner.shared.failed.subscribe()
     }
+
     /// Blocking; from threads only. Several appends may be under way at once: they are carried out in order.
+    #[must_use]
     pub fn append(&self, append: Append) -> oneshot::Receiver<Result<Appended, AppendError>> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        self.send_blocking(AppendJob::new(append, reply));
+        answer
     }
-    /// Blocking; from threads only.
+
+    /// As [`Journal::append`], from asynchronous code: waits while the queue is full.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append_async(&self, append: Append) -> Result<Appended, AppendError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(AppendJob::new(append, reply)).await;
+        answer.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Blocking; from threads only. One that changed its instance keeps its files.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub fn register_source(&self, name: &str, instance: &str) -> Result<SourceRow, JournalError> {
-        todo!()
+        let (name, instance) = (name.to_owned(), instance.to_owned());
+        self.call(move |conn, _| sources::register(conn, &name, &instance))
     }
+
     /// Blocking; from threads only. Says that the source has looked at its files once.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub fn mark_started(&self, source: SourceId) -> Result<(), JournalError> {
-        todo!()
+        self.call(move |conn, _| sources::mark_started(conn, source))
     }
+
     /// Blocking; from threads only. All of them, finished ones too, newest first.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub fn incarnations(&self, source: SourceId) -> Result<Vec<IncarnationRow>, JournalError> {
-        todo!()
+        self.call(move |conn, _| sources::incarnations(conn, source))
     }
+
     /// Blocking; from threads only. The ordinal counts earlier incarnations with the same first line.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub fn create_incarnation(&self, new: NewIncarnation) -> Result<IncarnationRow, JournalError> {
-        todo!()
+        self.call(move |conn, _| sources::create_incarnation(conn, &new))
     }
-    /// Blocking; from threads only. Whether a record with this id was ever accepted and is still kept.
-    pub fn knows(&self, id: crate::event::EventId) -> Result<bool, JournalError> {
-        todo!()
+
+    /// Blocking; from threads only. Whether a record with this id was accepted and is still kept.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn knows(&self, id: EventId) -> Result<bool, JournalError> {
+        let id = id.to_string();
+        self.call(move |conn, _| sources::knows(conn, &id))
     }
-    /// The sources the journal must not trim below are those registered since it was opened.
-    pub async fn register_destination(&self, name: &str) -> Result<DestinationRow, JournalError> {
-        todo!()
-    }
-    /// Whether a destination of this name was registered in an earlier run.
+
+    /// Whether a destination of this name was ever registered.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub async fn knows_destination(&self, name: &str) -> Result<bool, JournalError> {
-        todo!()
+        let name = name.to_owned();
+        self.read(move |conn, _| lanes::is_registered(conn, &name)).await
     }
+
+    /// The row of a destination; a new one begins with the oldest record that is left. Until the process
+    /// ends nothing is removed that a registered destination has not passed.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn register_destination(&self, name: &str) -> Result<DestinationRow, JournalError> {
+        let name = name.to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.send(Call::new(
+            move |conn: &Connection, ledger: &mut Ledger| lanes::register(conn, ledger, &name),
+            reply,
+        ))
+        .await;
+        answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Commits what a lane has settled; `Ok` means on disk. Carried out on a full disk too.
+    ///
+    /// # Errors
+    /// See [`JournalError`]; after an error nothing of it was committed, and it may be asked for again.
     pub async fn commit_lane(&self, commit: LaneCommit) -> Result<(), JournalError> {
-        todo!()
+        let (reply, answer) = oneshot::channel();
+        self.send(LaneJob::new(commit, reply)).await;
+        answer.await.unwrap_or(Err(JournalError::Closed))
     }
+
     /// Rows after a sequence, in order.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub async fn read_after(&self, after: Sequence, limit: ReadLimit) -> Result<Vec<ReadRow>, JournalError> {
-        todo!()
+        self.read(move |conn, names| reader::after(conn, names, after, limit)).await
     }
-    /// Exactly these rows, in order; those that are gone are left out.
+
+    /// Exactly these rows, in the order asked for; those that are gone are left out.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub async fn read_members(&self, members: Vec<Sequence>) -> Result<Vec<ReadRow>, JournalError> {
-        todo!()
+        self.read(move |conn, names| reader::members(conn, names, &members)).await
     }
+
+    /// How the journal is.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
     pub async fn status(&self) -> Result<JournalStatus, JournalError> {
-        todo!()
+        let first_sequence = self.read(|conn, _| reader::first_sequence(conn)).await?;
+        let shared = &self.inner.shared;
+        Ok(JournalStatus {
+            first_sequence,
+            last_sequence: *shared.latest.borrow(),
+            used_bytes: shared.used_bytes.load(Ordering::Relaxed),
+            max_size_bytes: shared.max_size_bytes,
+            disk_full: shared.disk_full.load(Ordering::Relaxed),
+            damaged: shared.damaged.load(Ordering::Relaxed),
+            corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
+        })
     }
+
     /// Blocking: carries out what was asked, checkpoints, lets go of the lock.
+    ///
+    /// # Errors
+    /// [`JournalError::Closed`] if another clone was closed before.
     pub fn close(self) -> Result<(), JournalError> {
-        todo!()
+        let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(threads) = threads else { return Err(JournalError::Closed) };
+        drop(threads.stop_keeper);
+        if let Some(handle) = &*self.inner.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+        let mut ended = threads.keeper.join().is_ok();
+        for _ in &threads.readers {
+            // It fails only if they have ended.
+            let _ = self.inner.readers.blocking_send(ReadJob::Stop);
+        }
+        for reader in threads.readers {
+            ended &= reader.join().is_ok();
+        }
+        let _ = self.inner.writer.blocking_send(Command::Close);
+        ended &= threads.writer.join().is_ok();
+        if ended { Ok(()) } else { Err(JournalError::Io("one of its threads panicked".to_owned())) }
     }
+
+    fn call<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection, &mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.send_blocking(Call::new(work, reply));
+        answer.blocking_recv().unwrap_or(Err(JournalError::Closed))
+    }
+
+    fn send_blocking(&self, job: impl Job + 'static) {
+        if let Err(refused) = self.inner.writer.blocking_send(Command::Job(Box::new(job))) {
+            answer_closed(refused.0);
+        }
+    }
+
+    async fn send(&self, job: impl Job + 'static) {
+        if let Err(refused) = self.inner.writer.send(Command::Job(Box::new(job))).await {
+            answer_closed(refused.0);
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &mut Names) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let work = Box::new(move |reader: &mut Reader| {
+            // Whoever asked may have gone away.
+            let _ = reply.send(reader.read(work));
+        });
+        if self.inner.readers.send(ReadJob::Read(work)).await.is_err() {
+            return Err(JournalError::Closed);
+        }
+        answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+}
+
+fn answer_closed(command: Command) {
+    if let Command::Job(job) = command {
+        job.finish(Err(Refusal::Closed));
+    }
+}
+
+fn start(shared: Arc<Shared>, writer: Writer) -> std::io::Result<Inner> {
+    let named = |name: &str| std::thread::Builder::new().name(format!("journal-{name}"));
+    let (commands, queue) = mpsc::channel(writer::QUEUE);
+    let (reads, read_queue) = mpsc::channel(reader::QUEUE);
+    let writer = named("writer").spawn(move || writer.run(queue))?;
+    let read_queue = Arc::new(Mutex::new(read_queue));
+    let mut readers = Vec::with_capacity(reader::READERS);
+    for index in 0..reader::READERS {
+        let reader = Reader::new(Arc::clone(&shared), index);
+        let read_queue = Arc::clone(&read_queue);
+        readers.push(named(&format!("reader-{index}")).spawn(move || reader.run(&read_queue))?);
+    }
+    let interrupt = Arc::new(Mutex::new(None));
+    let keeper = Keeper {
+        shared: Arc::clone(&shared),
+        writer: commands.downgrade(),
+        interrupt: Arc::clone(&interrupt),
+    };
+    let (stop_keeper, stop) = std::sync::mpsc::channel();
+    let keeper = named("keeper").spawn(move || keeper.run(&stop))?;
+    let threads = Mutex::new(Some(Threads { writer, readers, keeper, stop_keeper }));
+    Ok(Inner { shared, writer: commands, readers: reads, interrupt, threads })
 }

@@ -464,15 +464,19 @@ impl Tailer {
             }
         }
         missed.sort_by_key(|(modified, ..)| *modified);
-        for (_, path, slot, file) in missed {
-            let Some(row) = self.create(&file, &slot, 0)? else { continue };
+        for (modified, path, slot, file) in missed {
+            // What was rotated before the relay first came is left alone (`import` takes it in), but a
+            // writer may still hold it: what is added from now on is read.
+            let position = if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
+            let Some(row) = self.create(&file, &slot, position)? else { continue };
             self.rows.insert(0, row.clone());
-            if !self.started {
-                // What was rotated before the relay came is left alone; `import` takes it in.
+            if !self.started && modified.elapsed().is_ok_and(|age| age >= self.source.plan.rotated_idle) {
                 self.close_row(&row, Vec::new())?;
                 continue;
             }
-            tracing::info!(source = self.source.name, path = %path.display(), "reading a rotated file that came and went unseen");
+            if self.started {
+                tracing::info!(source = self.source.name, path = %path.display(), "reading a rotated file that came and went unseen");
+            }
             let mut follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
             follow.adopt(row, &self.reading)?;
             let before_current = self

@@ -10,6 +10,8 @@ use notify::event::ModifyKind;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::statfs;
 
+use super::directory::looks_rotated;
+
 /// What wakes a source up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signal {
@@ -52,6 +54,8 @@ impl Watch {
                     EventKind::Modify(ModifyKind::Name(_)) | EventKind::Create(_) | EventKind::Remove(_) => {
                         Signal::Moved
                     }
+                    // A rotated file that grows may be one that nobody follows yet.
+                    EventKind::Modify(_) if event.paths.iter().any(|path| looks_rotated(path)) => Signal::Moved,
                     EventKind::Modify(_) => Signal::Written,
                     EventKind::Any | EventKind::Other => Signal::Moved,
                 },

@@ -1,0 +1,258 @@
+//! Acceptance: position, records, order keys and counters, in one savepoint.
+
+use std::fmt::Write as _;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
+
+use super::chain;
+use super::job::{Job, Refusal};
+use super::ledger::Ledger;
+use super::schema::{key, write_meta};
+use super::{Advance, Append, AppendError, Appended};
+use crate::event::{NewRecord, OrderRef, RecordKind, Timestamp};
+use crate::journal::rows::{namespace_columns, number};
+
+/// How much of `unparsed` originals is kept; what comes beyond is only counted. In bytes.
+pub(super) const MAX_UNPARSED_BYTES: u64 = 64 << 20;
+
+/// What a row takes beside its original, about. In bytes.
+const ROW_BYTES: u64 = 420;
+
+pub(super) struct AppendJob {
+    append: Append,
+    growth_bytes: u64,
+    result: Option<Result<Appended, AppendError>>,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+}
+
+impl AppendJob {
+    pub(super) fn new(append: Append, reply: oneshot::Sender<Result<Appended, AppendError>>) -> Self {
+        let growth_bytes = append.records.iter().map(|record| record.original.len() as u64 + ROW_BYTES).sum();
+        Self { append, growth_bytes, result: None, reply }
+    }
+}
+
+impl Job for AppendJob {
+    fn run(&mut self, conn: &Connection, ledger: &mut Ledger) -> rusqlite::Result<()> {
+        self.result = Some(accept(conn, ledger, &self.append)?);
+        Ok(())
+    }
+
+    fn growth_bytes(&self) -> Option<u64> {
+        Some(self.growth_bytes)
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), Refusal>) {
+        let answer = match (outcome, self.result) {
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(AppendError::Io("the request was not carried out".to_owned())),
+            (Err(refusal), _) => Err(refusal.into()),
+        };
+        // Whoever asked may have gone away.
+        let _ = self.reply.send(answer);
+    }
+}
+
+fn accept(
+    conn: &Connection,
+    ledger: &mut Ledger,
+    append: &Append,
+) -> rusqlite::Result<Result<Appended, AppendError>> {
+    let now = Timestamp::now().unix_micros();
+    if let Some(advance) = &append.advance
+        && let Err(error) = move_on(conn, advance, now)?
+    {
+        return Ok(Err(error));
+    }
+    let (mut accepted, mut known, mut unparsed) = (0_u64, 0_u64, 0_u64);
+    let unparsed_bytes = ledger.heads.unparsed_bytes;
+    if !append.records.is_empty() {
+        let mut inserter = Inserter::new(conn, ledger, append, now)?;
+        for record in &append.records {
+            if record.kind == RecordKind::Unparsed {
+                unparsed += 1;
+                if !inserter.keeps_unparsed(record) {
+                    continue;
+                }
+            }
+            if inserter.insert(record)? {
+                accepted += 1;
+            } else {
+                known += 1;
+            }
+        }
+    }
+    if ledger.heads.unparsed_bytes != unparsed_bytes {
+        write_meta(conn, key::UNPARSED_BYTES, ledger.heads.unparsed_bytes.cast_signed())?;
+    }
+    if accepted > 0 || unparsed > 0 || append.ignored > 0 {
+        conn.prepare_cached(
+            "UPDATE sources SET ignored = ignored + ?2, unparsed = unparsed + ?3,
+               last_event_at = COALESCE(?4, last_event_at) WHERE id = ?1",
+        )?
+        .execute(params![
+            append.source.0,
+            append.ignored.cast_signed(),
+            unparsed.cast_signed(),
+            (accepted > 0).then_some(now),
+        ])?;
+    }
+    Ok(Ok(Appended { accepted, known, last_sequence: ledger.heads.last }))
+}
+
+/// Compare-and-set: a source that read ahead of a failed append must not leave a hole.
+fn move_on(conn: &Connection, advance: &Advance, now: i64) -> rusqlite::Result<Result<(), AppendError>> {
+    if advance.to < advance.from {
+        return Ok(Err(AppendError::Io("a position cannot go back".to_owned())));
+    }
+    let print = &advance.fingerprint;
+    let moved = conn
+        .prepare_cached(
+            "UPDATE incarnations SET position = ?3, head_len = ?4, head_hash = ?5, tail_len = ?6, tail_hash = ?7,
+               last_path = ?8, inode = ?9, finished = ?10, grown_at = CASE WHEN ?3 > ?2 THEN ?11 ELSE grown_at END
+             WHERE id = ?1 AND position = ?2",
+        )?
+        .execute(params![
+            advance.incarnation.0,
+            advance.from.cast_signed(),
+            advance.to.cast_signed(),
+            print.head_len.cast_signed(),
+            print.head_hash,
+            print.tail_len.cast_signed(),
+            print.tail_hash,
+            advance.last_path,
+            advance.inode.cast_signed(),
+            advance.finished,
+            now,
+        ])?;
+    if moved == 1 {
+        return Ok(Ok(()));
+    }
+    let committed = conn
+        .prepare_cached("SELECT position FROM incarnations WHERE id = ?1")?
+        .query_row([advance.incarnation.0], |row| number(row, 0))
+        .optional()?;
+    Ok(Err(match committed {
+        Some(committed) => AppendError::Moved { committed },
+        None => AppendError::Io("the journal does not know this incarnation".to_owned()),
+    }))
+}
+
+/// Inserts the records of one append: what they share is looked up once.
+struct Inserter<'a> {
+    conn: &'a Connection,
+    ledger: &'a mut Ledger,
+    insert: rusqlite::CachedStatement<'a>,
+    instance: std::sync::Arc<str>,
+    source: i64,
+    incarnation: Option<i64>,
+    now: i64,
+    id: String,
+}
+
+impl<'a> Inserter<'a> {
+    fn new(
+        conn: &'a Connection,
+        ledger: &'a mut Ledger,
+        append: &Append,
+        now: i64,
+    ) -> rusqlite::Result<Self> {
+        let instance = ledger.instance(conn, append.source)?;
+        let insert = conn.prepare_cached(
+            "INSERT INTO records (sequence, id, kind, source, incarnation, offset, epoch, framing, accepted_at,
+               event_time, namespace_state, namespace, entity_kind, entity_id, order_key, digest, chain, detail,
+               traceparent, tracestate, original)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+             ON CONFLICT (id) DO NOTHING",
+        )?;
+        Ok(Self {
+            conn,
+            ledger,
+            insert,
+            instance,
+            source: append.source.0,
+            incarnation: append.advance.as_ref().map(|advance| advance.incarnation.0),
+            now,
+            id: String::with_capacity(30),
+        })
+    }
+
+    /// Whether there is still room for what could not be read.
+    fn keeps_unparsed(&mut self, record: &NewRecord) -> bool {
+        let kept = self.ledger.heads.unparsed_bytes.saturating_add(record.original.len() as u64);
+        if kept <= self.ledger.unparsed_limit {
+            return true;
+        }
+        if !self.ledger.unparsed_said {
+            self.ledger.unparsed_said = true;
+            let limit_bytes = self.ledger.unparsed_limit;
+            tracing::error!(
+                limit_bytes,
+                "unreadable inputs have filled their share: only counted from now on"
+            );
+        }
+        false
+    }
+
+    /// Whether the record is new.
+    fn insert(&mut self, record: &NewRecord) -> rusqlite::Result<bool> {
+        let heads = self.ledger.heads;
+        let sequence = heads.last + 1;
+        self.id.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.id, "{}", record.id);
+        let kind = record.kind as i64;
+        let digest = chain::digest(sequence, &self.id, kind, self.now, &record.original);
+        let link = chain::link(&heads.chain, &digest);
+        let (mut namespace_state, mut namespace) = namespace_columns(&record.keys.namespace);
+        let order_key = match &record.keys.order {
+            OrderRef::Known(order_key) => Some(order_key.as_str()),
+            OrderRef::Through(entities) => {
+                let parent = self.ledger.parents.resolve(self.conn, &self.instance, entities)?;
+                parent.map(|parent| {
+                    (namespace_state, namespace) = (1, Some(parent.namespace.as_str()));
+                    parent.order_key.as_str()
+                })
+            }
+            OrderRef::Barrier => None,
+        };
+        let entity = record.keys.entity.as_ref();
+        let trace = record.trace.as_ref();
+        let inserted = self.insert.execute(params![
+            sequence.cast_signed(),
+            self.id,
+            kind,
+            self.source,
+            self.incarnation,
+            record.offset.cast_signed(),
+            self.ledger.epoch,
+            record.framing as i64,
+            self.now,
+            record.event_time.map(Timestamp::unix_micros),
+            namespace_state,
+            namespace,
+            entity.map(|entity| entity.kind.as_str()),
+            entity.map(|entity| entity.id.as_str()),
+            order_key,
+            digest,
+            link,
+            record.detail,
+            trace.map(|trace| trace.traceparent.as_str()),
+            trace.and_then(|trace| trace.tracestate.as_deref()),
+            record.original,
+        ])?;
+        if inserted == 0 {
+            return Ok(false);
+        }
+        self.ledger.heads.last = sequence;
+        self.ledger.heads.chain = link;
+        if record.kind == RecordKind::Unparsed {
+            self.ledger.heads.unparsed_bytes += record.original.len() as u64;
+        }
+        for teaching in &record.keys.teaches {
+            self.ledger.parents.learn(self.conn, &self.instance, teaching, sequence)?;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,108 @@
+//! The full check, at leisure, and the tick of the minute.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, InterruptHandle};
+use tokio::sync::mpsc;
+
+use super::open;
+use super::rows::{digest_fits, number};
+use super::shared::Shared;
+use super::writer::Command;
+
+/// The start has other work first.
+const DELAY: Duration = Duration::from_secs(5);
+
+const TICK: Duration = Duration::from_secs(60);
+
+/// Records in one slice of the walk.
+const SLICE: i64 = 500;
+
+/// Between two slices it rests so many times as long as the slice took.
+const REST: u32 = 4;
+
+/// One thread that checks once and then ticks, until `stop` is dropped.
+pub(super) struct Keeper {
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: mpsc::WeakSender<Command>,
+    /// Ends a long statement when the journal closes.
+    pub(super) interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+}
+
+impl Keeper {
+    pub(super) fn run(self, stop: &Receiver<()>) {
+        if pause(stop, DELAY) {
+            return;
+        }
+        let rest = |worked: Duration| !pause(stop, worked * REST);
+        match full_check(&self.shared, &self.interrupt, rest) {
+            Ok(Some(checked)) => tracing::debug!(checked, "the full check of the journal is done"),
+            Ok(None) => return,
+            Err(error) => {
+                self.shared.note_damage(&error, false);
+                tracing::warn!(%error, "the full check of the journal ended early");
+            }
+        }
+        while !pause(stop, TICK) {
+            let Some(writer) = self.writer.upgrade() else { return };
+            // If the queue is full the writer has better things to do.
+            let _ = writer.try_send(Command::Tick);
+        }
+    }
+}
+
+/// Whether it is time to end.
+fn pause(stop: &Receiver<()>, length: Duration) -> bool {
+    !matches!(stop.recv_timeout(length), Err(RecvTimeoutError::Timeout))
+}
+
+/// Checks the structure, then the digest of every record; `rest` is called after each slice and says
+/// whether to go on. Returns how many records were checked, or `None` if it was told to end.
+pub(super) fn full_check(
+    shared: &Shared,
+    interrupt: &Mutex<Option<InterruptHandle>>,
+    rest: impl Fn(Duration) -> bool,
+) -> rusqlite::Result<Option<u64>> {
+    let conn = open::read_only(&shared.files.database)?;
+    *interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(conn.get_interrupt_handle());
+    if !rest(Duration::ZERO) {
+        return Ok(None);
+    }
+    let structure: String = conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if structure != "ok" {
+        shared.set_damaged(structure.lines().next().unwrap_or_default(), false);
+    }
+    let (mut after, mut checked) = (0, 0);
+    loop {
+        let began = Instant::now();
+        let slice = walk(&conn, shared, after)?;
+        let Some((last, count)) = slice else { return Ok(Some(checked)) };
+        (after, checked) = (last, checked + count);
+        if !rest(began.elapsed()) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Verifies one slice; returns its last sequence and how many there were.
+fn walk(conn: &Connection, shared: &Shared, after: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT sequence, id, kind, accepted_at, digest, original FROM records
+         WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let mut rows = statement.query([after.cast_signed(), SLICE])?;
+    let mut found = None;
+    while let Some(row) = rows.next()? {
+        let sequence = number(row, 0)?;
+        if !digest_fits(row).unwrap_or(false) {
+            shared.corrupt_records.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(sequence, "a record was altered since it was accepted");
+        }
+        let count = found.map_or(0, |(_, count)| count);
+        found = Some((sequence, count + 1));
+    }
+    Ok(found)
+}

@@ -1,0 +1,164 @@
+//! What the writer knows by heart, so that accepting a record reads nothing from the database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::rows::number;
+use super::schema::{Heads, key, read_meta};
+use super::{DestinationId, SourceId};
+use crate::event::{Entity, Teaching};
+
+/// How many parents are kept in memory; at the limit all are forgotten, and read again as needed.
+const MAX_PARENTS: usize = 50_000;
+
+/// What an entity belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) namespace: String,
+    pub(super) order_key: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Parents {
+    by_instance: HashMap<Arc<str>, HashMap<Entity, Parent>>,
+    count: usize,
+}
+
+impl Parents {
+    pub(super) fn forget(&mut self) {
+        self.by_instance.clear();
+        self.count = 0;
+    }
+
+    fn keep(&mut self, instance: &Arc<str>, entity: Entity, parent: Parent) {
+        if self.count >= MAX_PARENTS {
+            self.forget();
+        }
+        let entities = self.by_instance.entry(Arc::clone(instance)).or_default();
+        if entities.insert(entity, parent).is_none() {
+            self.count += 1;
+        }
+    }
+
+    /// What the first known one of `entities` belongs to.
+    pub(super) fn resolve(
+        &mut self,
+        conn: &Connection,
+        instance: &Arc<str>,
+        entities: &[Entity],
+    ) -> rusqlite::Result<Option<&Parent>> {
+        for entity in entities {
+            let cached = self.by_instance.get(instance).is_some_and(|known| known.contains_key(entity));
+            if !cached {
+                let stored = conn
+                    .prepare_cached(
+                        "SELECT namespace, order_key FROM parents WHERE instance = ?1 AND kind = ?2 AND id = ?3",
+                    )?
+                    .query_row(params![instance, entity.kind.as_str(), entity.id], |row| {
+                        Ok(Parent { namespace: row.get(0)?, order_key: row.get(1)? })
+                    })
+                    .optional()?;
+                let Some(parent) = stored else { continue };
+                self.keep(instance, entity.clone(), parent);
+            }
+            return Ok(self.by_instance.get(instance).and_then(|known| known.get(entity)));
+        }
+        Ok(None)
+    }
+
+    /// Keeps what a record teaches; writes only what is new or has changed.
+    pub(super) fn learn(
+        &mut self,
+        conn: &Connection,
+        instance: &Arc<str>,
+        teaching: &Teaching,
+        sequence: u64,
+    ) -> rusqlite::Result<()> {
+        let known = self.by_instance.get(instance).and_then(|known| known.get(&teaching.entity));
+        if known.is_some_and(|parent| {
+            parent.namespace == teaching.namespace && parent.order_key == teaching.order_key.as_str()
+        }) {
+            return Ok(());
+        }
+        conn.prepare_cached(
+            "INSERT INTO parents (instance, kind, id, namespace, order_key, last_sequence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (instance, kind, id) DO UPDATE SET namespace = excluded.namespace,
+               order_key = excluded.order_key, last_sequence = excluded.last_sequence
+             WHERE namespace <> excluded.namespace OR order_key <> excluded.order_key",
+        )?
+        .execute(params![
+            instance,
+            teaching.entity.kind.as_str(),
+            teaching.entity.id,
+            teaching.namespace,
+            teaching.order_key.as_str(),
+            sequence.cast_signed(),
+        ])?;
+        let parent = Parent {
+            namespace: teaching.namespace.clone(),
+            order_key: teaching.order_key.as_str().to_owned(),
+        };
+        self.keep(instance, teaching.entity.clone(), parent);
+        Ok(())
+    }
+}
+
+/// The writer's memory; loaded anew from the rows whenever a group of requests has failed.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) heads: Heads,
+    pub(super) epoch: i64,
+    pub(super) parents: Parents,
+    instances: HashMap<SourceId, Arc<str>>,
+    /// The cursors of the destinations that were registered since the start.
+    pub(super) cursors: HashMap<DestinationId, u64>,
+    /// Bytes of `unparsed` originals that may be kept.
+    pub(super) unparsed_limit: u64,
+    /// Whether the limit above was already said to be reached.
+    pub(super) unparsed_said: bool,
+}
+
+impl Ledger {
+    pub(super) fn load(conn: &Connection, unparsed_limit: u64) -> rusqlite::Result<Self> {
+        Ok(Self {
+            heads: Heads::load(conn)?,
+            epoch: read_meta(conn, key::EPOCH)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+            parents: Parents::default(),
+            instances: HashMap::new(),
+            cursors: HashMap::new(),
+            unparsed_limit,
+            unparsed_said: false,
+        })
+    }
+
+    pub(super) fn reload(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.heads = Heads::load(conn)?;
+        self.parents.forget();
+        self.instances.clear();
+        let mut statement = conn.prepare_cached("SELECT cursor FROM destinations WHERE id = ?1")?;
+        for destination in self.cursors.keys().copied().collect::<Vec<_>>() {
+            let stored = statement.query_row([destination.0], |row| number(row, 0)).optional()?;
+            match stored {
+                Some(cursor) => self.cursors.insert(destination, cursor),
+                // Its registration was never committed.
+                None => self.cursors.remove(&destination),
+            };
+        }
+        Ok(())
+    }
+
+    pub(super) fn instance(&mut self, conn: &Connection, source: SourceId) -> rusqlite::Result<Arc<str>> {
+        if let Some(known) = self.instances.get(&source) {
+            return Ok(Arc::clone(known));
+        }
+        let name: Arc<str> = conn
+            .prepare_cached("SELECT instance FROM sources WHERE id = ?1")?
+            .query_row([source.0], |row| row.get::<_, String>(0))?
+            .into();
+        self.instances.insert(source, Arc::clone(&name));
+        Ok(name)
+    }
+}

@@ -1,0 +1,136 @@
+//! How records are written in columns, and read back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::ReadRow;
+use super::chain::{self, Hash};
+use crate::event::{
+    Entity, EntityKind, EventId, Framing, Namespace, OrderKey, RecordKind, StoredRecord, Timestamp,
+    TraceContext,
+};
+
+/// The columns that [`Names::record`] reads, in its order.
+pub(super) const RECORD_COLUMNS: &str = "sequence, id, kind, accepted_at, digest, original, source, epoch, framing, \
+     event_time, namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate";
+
+/// SQLite's integers are signed; ours are stored bit for bit.
+pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(index).map(i64::cast_unsigned)
+}
+
+pub(super) fn namespace_columns(namespace: &Namespace) -> (i64, Option<&str>) {
+    match namespace {
+        Namespace::None => (0, None),
+        Namespace::Known(key) => (1, Some(key)),
+        Namespace::Unknown => (2, None),
+    }
+}
+
+/// Names that rows refer to, read once.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    sources: HashMap<i64, (Arc<str>, Arc<str>)>,
+    epochs: HashMap<i64, Arc<str>>,
+}
+
+impl Names {
+    fn source(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<(Arc<str>, Arc<str>)> {
+        if let Some((name, instance)) = self.sources.get(&id) {
+            return Ok((Arc::clone(name), Arc::clone(instance)));
+        }
+        let found: Option<(String, String)> = conn
+            .prepare_cached("SELECT name, instance FROM sources WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (name, instance) = found.unwrap_or_else(|| ("unknown".to_owned(), "unknown".to_owned()));
+        let names: (Arc<str>, Arc<str>) = (name.into(), instance.into());
+        self.sources.insert(id, (Arc::clone(&names.0), Arc::clone(&names.1)));
+        Ok(names)
+    }
+
+    fn epoch(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<Arc<str>> {
+        if let Some(name) = self.epochs.get(&id) {
+            return Ok(Arc::clone(name));
+        }
+        let found: Option<String> = conn
+            .prepare_cached("SELECT name FROM epochs WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()?;
+        let name: Arc<str> = found.unwrap_or_else(|| "unknown".to_owned()).into();
+        self.epochs.insert(id, Arc::clone(&name));
+        Ok(name)
+    }
+
+    /// Reads a row of [`RECORD_COLUMNS`], its digest verified.
+    pub(super) fn record(&mut self, conn: &Connection, row: &Row<'_>) -> rusqlite::Result<ReadRow> {
+        let sequence = number(row, 0)?;
+        match self.whole_record(conn, row, sequence) {
+            Ok(Some(record)) => Ok(ReadRow::Record(Box::new(record))),
+            Ok(None) => Ok(ReadRow::Corrupt { sequence }),
+            // A column of another type than it was written with is an alteration too.
+            Err(
+                rusqlite::Error::InvalidColumnType(..)
+                | rusqlite::Error::FromSqlConversionFailure(..)
+                | rusqlite::Error::IntegralValueOutOfRange(..)
+                | rusqlite::Error::Utf8Error(..),
+            ) => Ok(ReadRow::Corrupt { sequence }),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn whole_record(
+        &mut self,
+        conn: &Connection,
+        row: &Row<'_>,
+        sequence: u64,
+    ) -> rusqlite::Result<Option<StoredRecord>> {
+        if !digest_fits(row)? {
+            return Ok(None);
+        }
+        let id = row.get_ref(1)?.as_str()?.parse::<EventId>();
+        let (Ok(id), Some(kind)) = (id, RecordKind::from_stored(row.get(2)?)) else { return Ok(None) };
+        let (source, instance) = self.source(conn, row.get(6)?)?;
+        let namespace = match (row.get::<_, i64>(10)?, row.get::<_, Option<String>>(11)?) {
+            (1, Some(key)) => Namespace::Known(key),
+            (0, _) => Namespace::None,
+            _ => Namespace::Unknown,
+        };
+        let entity_kind = row.get_ref(12)?.as_str_or_null()?.and_then(EntityKind::parse);
+        let entity = match (entity_kind, row.get::<_, Option<String>>(13)?) {
+            (Some(kind), Some(id)) => Some(Entity { kind, id }),
+            _ => None,
+        };
+        let trace = match row.get::<_, Option<String>>(16)? {
+            Some(traceparent) => Some(TraceContext { traceparent, tracestate: row.get(17)? }),
+            None => None,
+        };
+        Ok(Some(StoredRecord {
+            sequence,
+            id,
+            kind,
+            source,
+            instance,
+            epoch: self.epoch(conn, row.get(7)?)?,
+            accepted_at: Timestamp::from_unix_micros(row.get(3)?),
+            event_time: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_unix_micros),
+            namespace,
+            entity,
+            order_key: row.get::<_, Option<String>>(14)?.map(OrderKey::from_stored),
+            framing: Framing::from_stored(row.get(8)?),
+            original: row.get(5)?,
+            detail: row.get(15)?,
+            trace,
+        }))
+    }
+}
+
+/// Whether a row that begins with sequence, id, kind, accepted_at, digest, original is what was accepted.
+pub(super) fn digest_fits(row: &Row<'_>) -> rusqlite::Result<bool> {
+    let stored: Hash = row.get(4)?;
+    let id = row.get_ref(1)?.as_str()?;
+    let original = row.get_ref(5)?.as_blob()?;
+    Ok(stored == chain::digest(number(row, 0)?, id, row.get(2)?, row.get(3)?, original))
+}

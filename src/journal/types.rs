@@ -1,0 +1,361 @@
+//! What the journal takes and gives: the seam that every other room is built against.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::event::{BatchId, Incarnation, NewRecord, Sequence, StoredRecord, Timestamp};
+
+/// How a journal is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory that holds `journal.db`, `lock` and `reserve`; created with mode 0700 if missing.
+    pub data_dir: PathBuf,
+    /// Records older than this, and passed by every lane, are removed.
+    pub keep: Duration,
+    /// Used pages and WAL together stay below this, in bytes.
+    pub max_size_bytes: u64,
+    /// How long to wait for another process to let go of the lock.
+    pub lock_wait: Duration,
+}
+
+/// The row of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SourceId(pub i64);
+
+/// The row of a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DestinationId(pub i64);
+
+/// The row of one incarnation of one file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IncarnationId(pub i64);
+
+/// What identifies a file's content up to a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// How many first bytes `head_hash` covers (at most 1 KiB; grows with the file until then).
+    pub head_len: u64,
+    /// SHA-256 of the first `head_len` bytes.
+    pub head_hash: [u8; 32],
+    /// How many bytes before the position `tail_hash` covers (at most 1 KiB).
+    pub tail_len: u64,
+    /// SHA-256 of the `tail_len` bytes before the position.
+    pub tail_hash: [u8; 32],
+}
+
+/// One incarnation of one file, as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IncarnationRow {
+    /// Its row.
+    pub id: IncarnationId,
+    /// Its name.
+    pub name: Incarnation,
+    /// SHA-256 of its first line cut at 1 KiB: what ordinals are counted among.
+    pub first_line_hash: [u8; 32],
+    /// How many incarnations of this source began alike before it.
+    pub ordinal: u32,
+    /// The configured path under which it was first met.
+    pub path: String,
+    /// Where it was last seen (it may have been renamed).
+    pub last_path: String,
+    /// Its inode, a help to find it, nothing more.
+    pub inode: u64,
+    /// Everything before this byte is journaled.
+    pub position: u64,
+    /// What it looks like up to the position.
+    pub fingerprint: Fingerprint,
+    /// When it last grew, as far as was seen.
+    pub grown_at: Timestamp,
+    /// Whether nothing more is expected of it.
+    pub finished: bool,
+}
+
+/// An incarnation that a source has met for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewIncarnation {
+    /// Its source.
+    pub source: SourceId,
+    /// The relay's name and the source's: part of the incarnation's name.
+    pub relay_name: String,
+    /// The source's name.
+    pub source_name: String,
+    /// Its first line cut at 1 KiB, without the newline.
+    pub first_line: Vec<u8>,
+    /// The configured path under which it was met.
+    pub path: String,
+    /// Its inode.
+    pub inode: u64,
+    /// Where reading begins.
+    pub position: u64,
+    /// What it looks like up to there.
+    pub fingerprint: Fingerprint,
+}
+
+/// Moves the committed position of a file on: compare-and-set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// Which incarnation.
+    pub incarnation: IncarnationId,
+    /// The position that must be the committed one.
+    pub from: u64,
+    /// The position to commit.
+    pub to: u64,
+    /// What the file looks like up to `to`.
+    pub fingerprint: Fingerprint,
+    /// Where it was last seen.
+    pub last_path: String,
+    /// Its inode.
+    pub inode: u64,
+    /// Whether nothing more is expected of it after this.
+    pub finished: bool,
+}
+
+/// What a source asks to be accepted in one piece: all of it, or nothing.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The source.
+    pub source: SourceId,
+    /// The position that the records bring it to; `None` for what has no position (pushes).
+    pub advance: Option<Advance>,
+    /// The records, in order; may be empty (a position can move over blank lines alone). A record whose
+    /// id is in the journal already is passed over.
+    pub records: Vec<NewRecord>,
+    /// Lines that were read and are not kept (the application log of Flipt).
+    pub ignored: u64,
+}
+
+/// What was accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Records that are new.
+    pub accepted: u64,
+    /// Records that the journal had already, by id.
+    pub known: u64,
+    /// The last sequence of the journal now.
+    pub last_sequence: Sequence,
+}
+
+/// Why nothing of an [`Append`] was accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// The committed position is another: read on from there.
+    #[error("the committed position is {committed}, not the one this append began at")]
+    Moved {
+        /// The committed position.
+        committed: u64,
+    },
+    /// The journal is at its size limit and every lane still needs what it holds.
+    #[error(
+        "the journal is full ({used_bytes} of {max_bytes} bytes) and a destination still needs all of it"
+    )]
+    Full {
+        /// What it uses.
+        used_bytes: u64,
+        /// Its limit.
+        max_bytes: u64,
+    },
+    /// The disk is full.
+    #[error("the disk that holds the journal is full")]
+    DiskFull,
+    /// The journal could not be written; it has been reopened, and the committed positions stand.
+    #[error("the journal could not be written: {0}")]
+    Io(String),
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// A destination, as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationRow {
+    /// Its row.
+    pub id: DestinationId,
+    /// When this journal first saw it.
+    pub first_seen_at: Timestamp,
+    /// Everything up to this sequence is settled.
+    pub cursor: Sequence,
+    /// Its numbers since it was first seen.
+    pub books: Books,
+    /// The group that was being sent when the relay stopped.
+    pub open_batch: Option<OpenBatch>,
+}
+
+/// The numbers of one destination (promise 5): accepted = not routed + delivered + dead + purged + waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Books {
+    /// Records that no route took to it, or that are before its `deliver_since`.
+    pub not_routed: u64,
+    /// Records that it took.
+    pub delivered: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Dead letters that a person purged, or that moved to a file.
+    pub purged: u64,
+}
+
+/// A group of records on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBatch {
+    /// Its id: in every attempt and after every restart the same.
+    pub id: BatchId,
+    /// Its records.
+    pub members: Vec<Sequence>,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When it may be tried again.
+    pub not_before: Option<Timestamp>,
+}
+
+/// A record that one destination will not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Which.
+    pub sequence: Sequence,
+    /// A stable word.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// What a lane commits: all of it, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneCommit {
+    /// Whose lane.
+    pub destination: DestinationId,
+    /// Everything up to this sequence is settled now.
+    pub cursor: Sequence,
+    /// How many records were delivered since the last commit.
+    pub delivered: u64,
+    /// How many were not routed.
+    pub not_routed: u64,
+    /// Which are dead.
+    pub dead: Vec<DeadLetter>,
+    /// The group on its way after this commit; `None` closes the open one.
+    pub open_batch: Option<OpenBatch>,
+}
+
+/// A row as a reader found it.
+#[derive(Debug, Clone)]
+pub enum ReadRow {
+    /// Whole: its digest fits.
+    Record(Box<StoredRecord>),
+    /// Altered since it was accepted: never to be sent.
+    Corrupt {
+        /// Its sequence.
+        sequence: Sequence,
+    },
+}
+
+impl ReadRow {
+    /// Its sequence.
+    #[must_use]
+    pub fn sequence(&self) -> Sequence {
+        match self {
+            Self::Record(record) => record.sequence,
+            Self::Corrupt { sequence } => *sequence,
+        }
+    }
+}
+
+/// A source, as the journal knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceRow {
+    /// Its row.
+    pub id: SourceId,
+    /// Whether an earlier run of the relay already looked at its files.
+    pub started: bool,
+}
+
+/// How much a reader copies at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Rows, at most.
+    pub max_rows: usize,
+    /// Bytes of originals, at most; the first row is returned whatever its size.
+    pub max_bytes: usize,
+}
+
+/// Why the journal could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JournalError {
+    /// SQLite or the file system said no.
+    #[error("the journal failed: {0}")]
+    Io(String),
+    /// It is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// Why a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds the data directory, and did not let go in time.
+    #[error("{} is in use by {holder}: waited {waited_seconds} s for it to end", data_dir.display())]
+    Locked {
+        /// The directory.
+        data_dir: PathBuf,
+        /// What the lock file says about the process that holds it.
+        holder: String,
+        /// How long was waited, in seconds.
+        waited_seconds: u64,
+    },
+    /// The file system cannot keep a journal: write-ahead logging needs shared memory and locks that hold.
+    #[error(
+        "{} is on {file_system}, a file system that cannot keep the journal: it needs memory shared between \
+         connections, and locks that hold; put data_dir on a local disk", data_dir.display()
+    )]
+    FileSystem {
+        /// The directory.
+        data_dir: PathBuf,
+        /// The kind of file system.
+        file_system: String,
+    },
+    /// A newer release wrote the journal, and says that this one would misread it.
+    #[error(
+        "the journal was written by a newer audit-relay (schema {found}, readable since {readable_since}) and \
+         this one knows schema {known}: run a newer release, or another data_dir"
+    )]
+    Newer {
+        /// The schema of the file.
+        found: i64,
+        /// The least schema a reader must know.
+        readable_since: i64,
+        /// The schema of this release.
+        known: i64,
+    },
+    /// See the message.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What was found when the journal was opened.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OpenReport {
+    /// It is new.
+    pub created: bool,
+    /// It was damaged: how many records were salvaged into a fresh one, and where the old one lies.
+    pub salvaged: Option<(u64, PathBuf)>,
+    /// How many of the last 1,000 records no longer fit their digest.
+    pub corrupt_records: u64,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JournalStatus {
+    /// The first sequence that is still there (0: none).
+    pub first_sequence: Sequence,
+    /// The last sequence that was given.
+    pub last_sequence: Sequence,
+    /// Used pages and WAL, in bytes.
+    pub used_bytes: u64,
+    /// The limit, in bytes.
+    pub max_size_bytes: u64,
+    /// Whether the disk is full: nothing is accepted until there is room again.
+    pub disk_full: bool,
+    /// Whether SQLite found the file damaged: it is salvaged at the next start.
+    pub damaged: bool,
+    /// Records whose digest no longer fits, as far as they were met since the start.
+    pub corrupt_records: u64,
+}

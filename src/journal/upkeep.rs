@@ -1,0 +1,302 @@
+//! What the writer does between groups: retention, giving space back, checkpoints, and what is due each
+//! minute or hour. A turn is short, so that nobody waits for it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::job::Meaning;
+use super::retention::{self, Pages, Wanted};
+use super::schema::{key, read_meta, write_meta};
+use super::writer::Writer;
+use crate::event::Timestamp;
+
+/// Between two looks at the age of records.
+const AGE_INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// The wall clock may run ahead of the steady one, or behind it, by this much between two ticks.
+const MAX_CLOCK_STEP: Duration = Duration::from_secs(60);
+
+/// How long no record is judged by its age after the clock has jumped.
+const CLOCK_FREEZE: Duration = Duration::from_secs(600);
+
+/// A WAL that is larger is an alarm, in bytes.
+const WAL_ALARM_BYTES: u64 = 64 << 20;
+
+/// For how long one turn of making room for an append may last.
+const TURN: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct Upkeep {
+    keep: Duration,
+    max_size_bytes: u64,
+    /// Remove until no more than this is used, in bytes.
+    goal_bytes: Option<u64>,
+    /// Remove what was accepted before this (microseconds).
+    before: Option<i64>,
+    vacuum: bool,
+    /// About how much was written since the last checkpoint, in bytes.
+    unchecked_bytes: u64,
+    wal_alarm: bool,
+    /// Nothing was heard yet of destinations that may still be registered: their rows pin too.
+    starting: bool,
+    clocks: (Instant, Timestamp),
+    frozen_until: Option<Instant>,
+    aged_at: Option<Instant>,
+    unsaved_running: Duration,
+}
+
+impl Upkeep {
+    pub(super) fn new(keep: Duration, max_size_bytes: u64) -> Self {
+        Self {
+            keep,
+            max_size_bytes,
+            goal_bytes: None,
+            before: None,
+            vacuum: false,
+            unchecked_bytes: 0,
+            wal_alarm: false,
+            starting: true,
+            clocks: (Instant::now(), Timestamp::now()),
+            frozen_until: None,
+            aged_at: None,
+            unsaved_running: Duration::ZERO,
+        }
+    }
+
+    /// Whether there is work to go on with.
+    pub(super) fn is_due(&self) -> bool {
+        self.goal_bytes.is_some() || self.before.is_some() || self.vacuum
+    }
+
+    /// How large the WAL may become before it is copied into the database, in bytes.
+    pub(super) fn wal_limit_bytes(&self) -> u64 {
+        wal_limit_bytes(self.max_size_bytes)
+    }
+
+    /// Notes that a group was committed which added about `growth_bytes`.
+    pub(super) fn written(&mut self, growth_bytes: u64) {
+        self.unchecked_bytes += growth_bytes + growth_bytes / 4 + 12 * 1024;
+    }
+
+    /// Whether the wall clock has jumped since the last tick.
+    fn clock_jumped(&mut self) -> bool {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        let (then, wall_then) = std::mem::replace(&mut self.clocks, (now, wall));
+        let steady = now.saturating_duration_since(then);
+        self.unsaved_running += steady;
+        let expected = wall_then.plus(steady);
+        wall.since(expected).max(expected.since(wall)) > MAX_CLOCK_STEP
+    }
+}
+
+pub(super) fn wal_limit_bytes(max_size_bytes: u64) -> u64 {
+    (max_size_bytes / 16).clamp(256 << 10, 8 << 20)
+}
+
+impl Writer {
+    /// Once a minute.
+    pub(super) fn tick(&mut self) {
+        self.upkeep.starting = false;
+        let now = Instant::now();
+        if self.upkeep.clock_jumped() {
+            tracing::warn!("the clock has jumped: no record is removed for its age for ten minutes");
+            self.upkeep.frozen_until = Some(now + CLOCK_FREEZE);
+        }
+        let frozen = self.upkeep.frozen_until.is_some_and(|until| now < until);
+        let due = self.upkeep.aged_at.is_none_or(|then| now.duration_since(then) >= AGE_INTERVAL);
+        if due && !frozen {
+            self.upkeep.aged_at = Some(now);
+            let keep = i64::try_from(self.upkeep.keep.as_micros()).unwrap_or(i64::MAX);
+            self.upkeep.before = Some(Timestamp::now().unix_micros().saturating_sub(keep));
+            self.hourly();
+        }
+        if self.room_again()
+            && !self.reserve.is_held()
+            && let Err(error) = self.reserve.hold()
+        {
+            tracing::warn!(%error, "there is no room for the reserve");
+        }
+        if self.upkeep.unchecked_bytes > 0 {
+            self.checkpoint(true);
+        }
+    }
+
+    fn hourly(&mut self) {
+        let running = std::mem::take(&mut self.upkeep.unsaved_running).as_secs();
+        let Some(conn) = &self.conn else { return };
+        let done = add_running(conn, running).and_then(|()| retention::sweep(conn, &self.ledger));
+        match done {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "removed records that nothing pins any more"),
+            Err(error) => self.failed_upkeep(&error),
+        }
+    }
+
+    /// One turn between two groups.
+    pub(super) fn maintain(&mut self) {
+        if self.upkeep.unchecked_bytes >= self.upkeep.wal_limit_bytes() {
+            self.checkpoint(false);
+        }
+        let high = self.shared.max_size_bytes - self.shared.max_size_bytes / 32;
+        if self.upkeep.goal_bytes.is_none() && self.used_bytes() > high && self.worth_removing() {
+            self.upkeep.goal_bytes = Some(self.low_mark());
+        }
+        if self.upkeep.is_due() {
+            self.turn();
+        }
+    }
+
+    /// Where removing stops: a little room at once, so that it does not begin again with the next record.
+    fn low_mark(&self) -> u64 {
+        self.shared.max_size_bytes - self.shared.max_size_bytes / 16
+    }
+
+    /// A few rows at a time are not worth a transaction, unless nothing can be accepted without.
+    fn worth_removing(&self) -> bool {
+        let loose = self.removable_through().saturating_sub(self.ledger.heads.removed_through);
+        loose >= 1_000 || (loose > 0 && self.used_bytes() > self.shared.max_size_bytes)
+    }
+
+    /// What every destination has passed.
+    fn removable_through(&self) -> u64 {
+        let last = self.ledger.heads.last;
+        let registered = self.ledger.cursors.values().copied().min().unwrap_or(last).min(last);
+        let known = if self.upkeep.starting { self.slowest_known() } else { None };
+        known.map_or(registered, |known| known.min(registered))
+    }
+
+    /// The slowest cursor of all destinations that the journal ever saw.
+    fn slowest_known(&self) -> Option<u64> {
+        let query = "SELECT MIN(cursor) FROM destinations";
+        let found = self.conn.as_ref()?.query_row(query, [], |row| row.get::<_, Option<i64>>(0));
+        match found {
+            Ok(cursor) => cursor.map(i64::cast_unsigned),
+            Err(_) => Some(0),
+        }
+    }
+
+    /// Removes until `needed_bytes` fit, for an append that waits; gives up after a moment.
+    pub(super) fn make_room(&mut self, needed_bytes: u64) {
+        let began = Instant::now();
+        let goal = self.shared.max_size_bytes.saturating_sub(needed_bytes).min(self.low_mark());
+        if self.shared.files.wal_bytes() > self.upkeep.wal_limit_bytes() {
+            self.checkpoint(true);
+        }
+        self.upkeep.goal_bytes = Some(goal);
+        while self.upkeep.is_due() && self.used_bytes() > goal && began.elapsed() < TURN {
+            self.turn();
+        }
+    }
+
+    /// Removes one slice, and gives back the space of one.
+    fn turn(&mut self) {
+        let used = self.used_bytes();
+        let excess = self.upkeep.goal_bytes.map_or(0, |goal| used.saturating_sub(goal));
+        let wanted = Wanted { through: self.removable_through(), before: self.upkeep.before, bytes: excess };
+        let Some(conn) = &self.conn else {
+            (self.upkeep.goal_bytes, self.upkeep.before, self.upkeep.vacuum) = (None, None, false);
+            return;
+        };
+        let done = retention::slice(conn, &mut self.ledger, wanted).and_then(|removed| {
+            let vacuum = retention::vacuum(conn, Pages::measure(conn)?)?;
+            Ok((removed, vacuum, Pages::measure(conn)?))
+        });
+        let (removed, vacuum, pages) = match done {
+            Ok(done) => done,
+            Err(error) => return self.failed_upkeep(&error),
+        };
+        let moved = self.pages != pages || removed.rows > 0;
+        self.pages = pages;
+        if moved {
+            tracing::debug!(rows = removed.rows, used_bytes = self.used_bytes(), "retention");
+            // Removing rewrites pages of every row: all of that is in the WAL now.
+            self.upkeep.unchecked_bytes += 64 * 1024 + removed.rows * 512;
+            self.checkpoint(false);
+        }
+        self.upkeep.vacuum = vacuum;
+        if !removed.more {
+            self.upkeep.before = None;
+        }
+        let reached = self.upkeep.goal_bytes.is_some_and(|goal| self.used_bytes() <= goal);
+        if reached || removed.rows == 0 && !removed.more {
+            self.upkeep.goal_bytes = None;
+        }
+        self.publish();
+    }
+
+    /// Copies the WAL into the database; `truncate` empties its file too, if no reader is in the way.
+    pub(super) fn checkpoint(&mut self, truncate: bool) {
+        let Some(conn) = &self.conn else { return };
+        let done = checkpoint(conn, truncate);
+        let wal_bytes = self.shared.files.wal_bytes();
+        let done = match done {
+            Ok(_) if !truncate && wal_bytes > 2 * self.upkeep.wal_limit_bytes() => checkpoint(conn, true),
+            done => done,
+        };
+        match done {
+            Ok(whole) => {
+                // If a reader was in the way, it is tried again a little later.
+                self.upkeep.unchecked_bytes = if whole { 0 } else { self.upkeep.wal_limit_bytes() / 2 };
+            }
+            Err(error) => return self.failed_upkeep(&error),
+        }
+        let wal_bytes = self.shared.files.wal_bytes();
+        let alarm = wal_bytes > WAL_ALARM_BYTES;
+        if alarm && !self.upkeep.wal_alarm {
+            tracing::warn!(wal_bytes, "the WAL of the journal grows: something reads it for long");
+        }
+        self.upkeep.wal_alarm = alarm;
+    }
+
+    fn failed_upkeep(&mut self, error: &rusqlite::Error) {
+        (self.upkeep.goal_bytes, self.upkeep.before, self.upkeep.vacuum) = (None, None, false);
+        if self.meaning(error) == Meaning::DiskFull {
+            self.enter_disk_full(error);
+            if let Err(error) = self.roll_back() {
+                self.broken(Vec::new(), &error);
+            }
+        } else {
+            self.broken(Vec::new(), error);
+        }
+    }
+
+    /// The last thing: everything into the database, nothing left in the WAL.
+    pub(super) fn close_database(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        let running = self.upkeep.clocks.0.elapsed() + self.upkeep.unsaved_running;
+        let done = add_running(&conn, running.as_secs()).and_then(|()| checkpoint(&conn, true));
+        if let Err(error) = done {
+            tracing::warn!(%error, "the WAL could not be emptied: it is read at the next start");
+        }
+        if let Err((_, error)) = conn.close() {
+            tracing::warn!(%error, "the journal could not be closed");
+        }
+        self.shared.used_bytes.store(0, Ordering::Relaxed);
+    }
+}
+
+fn add_running(conn: &Connection, seconds: u64) -> rusqlite::Result<()> {
+    if seconds == 0 {
+        return Ok(());
+    }
+    let before = read_meta::<i64>(conn, key::RUNNING_SECONDS)?.unwrap_or(0);
+    write_meta(conn, key::RUNNING_SECONDS, before.saturating_add_unsigned(seconds)).map(drop)
+}
+
+/// Whether all of the WAL is in the database now.
+fn checkpoint(conn: &Connection, truncate: bool) -> rusqlite::Result<bool> {
+    if truncate {
+        // It waits for readers; it must not wait for long.
+        conn.busy_timeout(Duration::from_millis(20))?;
+    }
+    let sql = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+    let done = conn.query_row(sql, [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0 && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+    });
+    if truncate {
+        conn.busy_timeout(super::open::BUSY_TIMEOUT)?;
+    }
+    done
+}

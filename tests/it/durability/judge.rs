@@ -4,13 +4,13 @@ use super::trace::Call;
 
 /// What was looked at, so that a judgement over nothing is not taken for a good one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Examined {
+pub(super) struct Examined {
     /// Requests that were sent.
-    pub requests: usize,
+    pub(super) requests: usize,
     /// Events that were found in them.
-    pub events: usize,
+    pub(super) events: usize,
     /// Acknowledgements: answers after which another request was sent.
-    pub acknowledgements: usize,
+    pub(super) acknowledgements: usize,
 }
 
 /// A request as it was sent, and its answer.
@@ -26,7 +26,7 @@ struct Request {
 ///   of that mark to the same file of the journal.
 /// - A request that follows another begins only after the answer to that one was journaled: a write to the
 ///   row of the destination, begun after the answer came, and a returned sync that began after that write.
-pub fn judge(calls: &[Call], marks: &[String], destination: &str) -> (Examined, Vec<String>) {
+pub(super) fn judge(calls: &[Call], marks: &[String], destination: &str) -> (Examined, Vec<String>) {
     let requests = requests(calls);
     let mut examined = Examined { requests: requests.len(), ..Examined::default() };
     let mut faults = Vec::new();
@@ -113,8 +113,11 @@ mod tests {
 
     /// A trace of these calls, one after another, each by thread and text.
     fn judged(lines: &[(u32, String)]) -> (Examined, Vec<String>) {
-        let text: String =
-            lines.iter().enumerate().map(|(at, (thread, line))| format!("{thread} 1.{at:06} {line}\n")).collect();
+        let text: String = lines
+            .iter()
+            .enumerate()
+            .map(|(at, (thread, line))| format!("{thread} 1.{at:06} {line}\n"))
+            .collect();
         judge(&parse(&text).unwrap(), &["mark-1".to_owned(), "mark-2".to_owned()], "sink")
     }
 
@@ -137,9 +140,15 @@ mod tests {
     #[test]
     fn what_is_in_order_passes() {
         let (examined, faults) = judged(&[
-            write("mark-1"), write("mark-2"), sync(),
-            send("mark-1"), answer(), write("sink"), sync(),
-            send("mark-2"), answer(),
+            write("mark-1"),
+            write("mark-2"),
+            sync(),
+            send("mark-1"),
+            answer(),
+            write("sink"),
+            sync(),
+            send("mark-2"),
+            answer(),
         ]);
         assert!(faults.is_empty(), "{faults:?}");
         assert_eq!(examined, Examined { requests: 2, events: 2, acknowledgements: 1 });
@@ -155,11 +164,7 @@ mod tests {
             // Of another file.
             vec![write("mark-1"), (1, "fsync(8</d/journal.db>) = 0".to_owned()), send("mark-1")],
             // Failed.
-            vec![
-                write("mark-1"),
-                (1, format!("fsync({WAL}) = -1 EIO (Input/output error)")),
-                send("mark-1"),
-            ],
+            vec![write("mark-1"), (1, format!("fsync({WAL}) = -1 EIO (Input/output error)")), send("mark-1")],
         ] {
             let (examined, faults) = judged(&lines);
             assert_eq!((examined.events, faults.len()), (1, 1), "{lines:?}: {faults:?}");

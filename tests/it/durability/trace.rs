@@ -8,36 +8,36 @@ use std::collections::HashMap;
 
 /// One system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub(super) struct Call {
     /// The thread.
-    pub thread: u32,
+    pub(super) thread: u32,
     /// The line on which it began.
-    pub began: usize,
+    pub(super) began: usize,
     /// The line on which it returned; `None` when the trace ends before.
-    pub returned: Option<usize>,
+    pub(super) returned: Option<usize>,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// What the first argument, a descriptor, stands for: a path, or strace's words for a socket.
-    pub file: String,
+    pub(super) file: String,
     /// All bytes that it was given or gave, of every string among the arguments.
-    pub bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
     /// What it returned; `None` for an error or none.
-    pub result: Option<i64>,
+    pub(super) result: Option<i64>,
 }
 
 impl Call {
-    pub fn holds(&self, what: &str) -> bool {
+    pub(super) fn holds(&self, what: &str) -> bool {
         holds(&self.bytes, what)
     }
 }
 
-pub fn holds(bytes: &[u8], what: &str) -> bool {
+pub(super) fn holds(bytes: &[u8], what: &str) -> bool {
     bytes.windows(what.len()).any(|window| window == what.as_bytes())
 }
 
 /// Reads a whole trace. Lines that are no calls (signals, exits) are passed over; a line that cannot be
 /// understood is an error, since a judge that overlooks a call judges nothing.
-pub fn parse(text: &str) -> Result<Vec<Call>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<Call>, String> {
     let mut calls = Vec::new();
     let mut halves: HashMap<u32, (usize, String)> = HashMap::new();
     for (order, line) in text.lines().enumerate() {
@@ -80,7 +80,11 @@ fn call(thread: u32, began: usize, returned: Option<usize>, text: &str) -> Resul
         // The last ` = ` is strace's own: what strings hold has been closed by a quote and a parenthesis.
         Some(_) => {
             let (_, result) = text.rsplit_once(" = ").ok_or("no result")?;
-            result.split([' ', '<']).next().and_then(|number| number.parse().ok()).filter(|number| *number >= 0)
+            result
+                .split([' ', '<'])
+                .next()
+                .and_then(|number| number.parse().ok())
+                .filter(|number| *number >= 0)
         }
         None => None,
     };
@@ -94,7 +98,7 @@ fn descriptor(arguments: &str) -> Option<&str> {
     number.parse::<u32>().ok()?;
     let end = rest.match_indices('>').find(|(at, _)| {
         let after = rest[at + 1..].chars().next();
-        matches!(after, None | Some(',' | ')'))
+        matches!(after, None | Some(',' | ')' | ' '))
     })?;
     Some(&rest[..end.0])
 }
@@ -135,7 +139,8 @@ fn escape(source: &[u8], at: usize, bytes: &mut Vec<u8>) -> Result<usize, String
         b'f' => 0x0c,
         b'0'..=b'7' => {
             let digits = source[at..].iter().take(3).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
-            let value = source[at..at + digits].iter().fold(0_u32, |value, byte| value * 8 + u32::from(byte - b'0'));
+            let value =
+                source[at..at + digits].iter().fold(0_u32, |value, byte| value * 8 + u32::from(byte - b'0'));
             bytes.push(u8::try_from(value).map_err(|_| "no byte")?);
             return Ok(at + digits);
         }

@@ -110,7 +110,7 @@ impl Relay {
         Ok(Self { plan, journal, lanes, sources: Vec::new(), stop })
     }
 
-    /// Starts every source of the plan.
+    /// Starts every source of the plan, and returns once each has looked at its files or said why it cannot.
     ///
     /// # Errors
     /// When the journal fails.
@@ -124,6 +124,10 @@ impl Relay {
                 .await
                 .map_err(|error| JournalError::Io(error.to_string()))??;
             self.sources.push(running);
+        }
+        for source in &self.sources {
+            let known = |status: &SourceStatus| status.looked || status.stalled.is_some();
+            let _ = source.watch_status().wait_for(known).await;
         }
         Ok(())
     }

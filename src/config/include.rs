@@ -27,7 +27,7 @@ pub(super) fn include(
         let Ok(found) = glob::glob(&full.to_string_lossy()) else { continue };
         let paths: Vec<PathBuf> = found.filter_map(Result::ok).filter(|path| path.is_file()).collect();
         if paths.is_empty() && !is_glob {
-            problems.push(refusal("no such file", Some("a file beside the configuration, or a glob")));
+            problems.push(refusal(NO_SUCH_FILE, Some("a file beside the configuration, or a glob")));
         }
         for path in paths {
             if files.contains(&path) {
@@ -42,30 +42,32 @@ pub(super) fn include(
                         take(node, root, files, problems);
                     }
                 }
-                Err(problem) => problems.push(problem),
+                Err(why) => problems.push(Problems::file(&path, &why)),
             }
         }
     }
 }
 
-/// The text of a configuration file.
-pub(super) fn read(path: &Path) -> Result<String, Problem> {
+/// What is said of a file that is not there.
+pub(super) const NO_SUCH_FILE: &str = "no such file";
+
+/// The text of a configuration file; the error says what is wrong with the file.
+pub(super) fn read(path: &Path) -> Result<String, String> {
     const MAX_LENGTH: u64 = 4 << 20;
-    let fail = |message: &str| Problems::file(path, message);
-    let metadata = std::fs::metadata(path).map_err(|error| fail(&reason(&error)))?;
+    let metadata = std::fs::metadata(path).map_err(|error| reason(&error))?;
     if metadata.is_dir() {
-        return Err(fail("this is a directory; expected a file"));
+        return Err("this is a directory; expected a file".into());
     }
     if metadata.len() > MAX_LENGTH {
-        return Err(fail("larger than 4 MiB"));
+        return Err("larger than 4 MiB".into());
     }
-    let bytes = std::fs::read(path).map_err(|error| fail(&reason(&error)))?;
-    String::from_utf8(bytes).map_err(|_| fail("not UTF-8 text"))
+    let bytes = std::fs::read(path).map_err(|error| reason(&error))?;
+    String::from_utf8(bytes).map_err(|_| "not UTF-8 text".into())
 }
 
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file".into(),
+        std::io::ErrorKind::NotFound => NO_SUCH_FILE.into(),
         std::io::ErrorKind::PermissionDenied => "not readable for this user".into(),
         kind => format!("cannot be read ({kind})"),
     }

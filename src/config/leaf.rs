@@ -25,6 +25,10 @@ impl Walk<'_> {
     pub(super) fn leaf(&mut self, schema: &Json, spot: Spot<'_>) -> Option<Json> {
         let mut from = String::new();
         let given = match spot.value {
+            // figment reads `[x]` in a variable as a list; where one value is wanted it is text.
+            Value::Array(..) | Value::Dict(..) if self.is_odd_variable(spot) => {
+                Given::Loose(self.variable_text(spot))
+            }
             Value::Dict(_, dict) => {
                 let reference = self.reference(schema, dict, spot)?;
                 if self.inputs.references == References::Ignore {
@@ -104,6 +108,15 @@ impl Walk<'_> {
             self.found.secret_files.push(path.clone());
         }
         Some(reference)
+    }
+
+    /// Whether a variable overrides this very key with text that only looks like a list or a map.
+    fn is_odd_variable(&self, spot: Spot<'_>) -> bool {
+        let is_reference =
+            spot.value.as_dict().is_some_and(|dict| dict.contains_key("env") || dict.contains_key("file"));
+        !is_reference
+            && matches!(self.inputs.merged.origin(spot.value), Origin::Variable(_))
+            && self.inputs.variables.iter().any(|variable| variable.path == spot.path)
     }
 
     /// The text of a variable as it is, where it overrides this very key.

@@ -80,9 +80,9 @@ pub struct Loaded {
 pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
     let mut files = vec![options.path()];
     let mut problems = Vec::new();
-    let text = include::read(&files[0]).map_err(|problem| {
-        let mut problem = problem;
-        if options.config.is_none() && problem.message == "no such file" {
+    let text = include::read(&files[0]).map_err(|why| {
+        let mut problem = Problems::file(&files[0], &why);
+        if options.config.is_none() && why == include::NO_SUCH_FILE {
             problem.expected = Some(format!("a configuration here, by `--config` or by `{PATH_VARIABLE}`"));
         }
         Problems(vec![problem])

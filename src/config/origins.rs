@@ -47,6 +47,12 @@ impl Origins<'_> {
         entries.iter().position(|(name, _)| name == key).unwrap_or(usize::MAX)
     }
 
+    /// Whether a person wrote a map here that has other keys than `key`.
+    pub(super) fn has_more_than(&self, path: &str, key: &str) -> bool {
+        let (node, whole) = self.nearest_node(path);
+        whole && node.entries().iter().any(|(name, _)| name != key)
+    }
+
     /// The node at a path or the last one on the way to it, and whether it is the whole way.
     fn nearest_node(&self, path: &str) -> (&Node, bool) {
         let mut node = self.file;

@@ -102,10 +102,10 @@ impl Scalar for Period {
         // Days are as far as people count here (humantime's months and years are averages), and one
         // day is said in hours.
         let seconds = self.0.as_secs();
-        if self.0.subsec_nanos() == 0 && seconds >= 2 * 86_400 && seconds % 86_400 == 0 {
+        if self.0.subsec_nanos() == 0 && seconds >= 2 * 86_400 && seconds.is_multiple_of(86_400) {
             return format!("{}d", seconds / 86_400);
         }
-        if self.0.subsec_nanos() == 0 && seconds >= 3_600 && seconds % 3_600 == 0 {
+        if self.0.subsec_nanos() == 0 && seconds >= 3_600 && seconds.is_multiple_of(3_600) {
             return format!("{}h", seconds / 3_600);
         }
         humantime::format_duration(self.0).to_string()
@@ -182,7 +182,7 @@ impl Scalar for Size {
         let (unit, bytes) = UNITS
             .iter()
             .filter(|(name, _)| name.len() != 2)
-            .find(|(_, bytes)| self.0 >= *bytes && self.0 % bytes == 0)
+            .find(|(_, bytes)| self.0 >= *bytes && self.0.is_multiple_of(*bytes))
             .unwrap_or(&("B", 1));
         format!("{}{unit}", self.0 / bytes)
     }

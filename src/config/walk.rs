@@ -126,7 +126,7 @@ impl<'a> Walk<'a> {
     fn list(&mut self, schema: &'a Json, items: &[Value], spot: Spot<'_>) -> Json {
         let item_schema = schema.get("items").unwrap_or(&Json::Null);
         if items.is_empty() && schema.get("minItems").is_some() {
-            self.problem(spot, "an empty list", Some("at least one item, or no such key"), None);
+            self.problem(spot, "an empty list", Some("at least one item"), None);
         }
         let unique = schema.get("uniqueItems").is_some();
         let from_file = self.inputs.merged.origin(spot.value) == Origin::File;

@@ -86,6 +86,8 @@ pub struct Lane {
     read_to: Sequence,
     /// Records passed over after the last of the queue.
     passed: u64,
+    /// Whether draining has cut a wait short already.
+    has_cut_short: bool,
 }
 
 /// A record that goes to the destination, or that is dead before it could.
@@ -117,6 +119,7 @@ impl Lane {
             queue: VecDeque::new(),
             read_to: setup.row.cursor,
             passed: 0,
+            has_cut_short: false,
             status,
             setup,
         };
@@ -410,13 +413,15 @@ impl Lane {
     }
 
     /// Waits until it is time; draining cuts one wait short.
-    async fn wait_until(&self, until: Timestamp) -> Step<()> {
+    async fn wait_until(&mut self, until: Timestamp) -> Step<()> {
         let wait = until.since(Timestamp::now());
-        let draining = self.setup.stop.drain.is_cancelled();
         tokio::select! {
             biased;
             () = self.setup.stop.now.cancelled() => Err(Interrupted),
-            () = self.setup.stop.drain.cancelled(), if !draining => Ok(()),
+            () = self.setup.stop.drain.cancelled(), if !self.has_cut_short => {
+                self.has_cut_short = true;
+                Ok(())
+            }
             () = tokio::time::sleep(wait) => Ok(()),
         }
     }

@@ -3,13 +3,14 @@
 //! One test binary, so that it links once. What needs more than a fresh machine has (strace, a mount of its
 //! own) is ignored here and run by `.ci/run`.
 
+#[allow(unreachable_pub, dead_code, unused_imports)]
 mod support;
 
 mod commands;
 mod console;
 mod delivery;
-mod disk;
-mod durability;
+
+
 mod fixtures;
 mod rotation;
 mod secrets;

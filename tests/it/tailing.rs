@@ -71,7 +71,7 @@ fn what_copytruncate_took_away_unread_is_found_in_the_copy() {
     let place = place(&receiver, "DIR/log/audit.log", "");
     place.append("log/audit.log", line("a"));
     let relay = place.run();
-    receiver.wait_for(1);
+    relay.wait_for_log("waiting for more");
     relay.kill();
     place.append("log/audit.log", line("b"));
     std::fs::copy(place.path("log/audit.log"), place.path("log/audit.log.1")).unwrap();

@@ -18,6 +18,7 @@ use crate::config::raw::destination::{
 use crate::config::raw::source::Source;
 use crate::config::scalars::{Scalar, Since};
 use crate::config::secret::Secret;
+use crate::config::secrets::References;
 
 pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, DestinationPlan> {
     let mut plans = BTreeMap::new();
@@ -45,6 +46,7 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
         };
         let kind = kind.and_then(|kind| held_back(common).map_or(Ok(kind), Err));
         if let Err(why) = &kind
+            && why.ends_with(NOT_YET)
             && !judge.context.blocked.contains_key(name)
         {
             judge.note(&path, &format!("{why}: it is not started; nothing is kept for it"));
@@ -58,8 +60,10 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
     plans
 }
 
+const NOT_YET: &str = "is accepted, and not acted on yet in this version";
+
 fn later(kind: &str) -> String {
-    format!("a `{kind}` destination is accepted, and not acted on yet in this version")
+    format!("a `{kind}` destination {NOT_YET}")
 }
 
 /// Keys that keep a destination from doing what it should not: without them it must not run.
@@ -70,7 +74,7 @@ fn held_back(common: &Common) -> Option<String> {
         Common { redact, .. } if !redact.0.is_empty() => "redact",
         _ => return None,
     };
-    Some(format!("`{key}` is accepted, and not acted on yet in this version"))
+    Some(format!("`{key}` {NOT_YET}"))
 }
 
 fn plan(
@@ -130,9 +134,9 @@ fn webhook(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Desti
             judge.problem(&format!("{path}.template"), "not used by this format", Some("`format: template`"))
         }
     }
-    let headers = headers(path, webhook, judge);
+    let headers = headers(path, webhook, judge)?;
     let stops = signing(path, &webhook.signing.0, judge);
-    let not_yet = |what: &str| Err(format!("{what} is accepted, and not acted on yet in this version"));
+    let not_yet = |what: &str| Err(format!("{what} {NOT_YET}"));
     if let Some(scheme) = stops {
         return not_yet(&format!("`scheme: {scheme}`"));
     }
@@ -149,9 +153,13 @@ fn webhook(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Desti
     if webhook.proxy.is_some() {
         return not_yet("`proxy`");
     }
-    let url = webhook.url.as_ref().ok_or("its `url` is not known")?;
+    let url = match &webhook.url {
+        Some(url) => url.0.clone(),
+        // It stands behind a reference that was not to be looked up, or its problem is told already.
+        None => Secret::new(""),
+    };
     Ok(DestinationKind::Webhook(WebhookPlan {
-        url: Arc::new(url.0.clone()),
+        url: Arc::new(url),
         format,
         encoding: match webhook.encoding {
             EncodingWord::Array => BatchEncoding::Array,
@@ -173,9 +181,11 @@ fn webhook(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Desti
 /// Headers that belong to the connection or to the body.
 const RESERVED: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "upgrade"];
 
-/// The headers as written, and the one that `bearer` or `basic` makes.
-fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Vec<(String, Secret)> {
+/// The headers as written, and the one that `bearer` or `basic` makes; the error says why none can be sent.
+fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Vec<(String, Secret)>, String> {
+    const UNFIT: &str = "a value that no header can carry";
     let mut headers: Vec<(String, Secret)> = Vec::new();
+    let mut unfit = None;
     let mut add = |name: String, value: String, key: &str, judge: &mut Judge<'_>| {
         let path = format!("{path}.{key}");
         if RESERVED.contains(&name.as_str()) {
@@ -183,7 +193,12 @@ fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Vec<(String,
         } else if headers.iter().any(|(earlier, _)| *earlier == name) {
             judge.problem(&path, &format!("a second `{name}` header"), Some("one of them"));
         } else if !value.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte)) {
-            judge.problem(&path, "a value that no header can carry", Some("printable ASCII in one line"));
+            // Like a reference that is missing: a secret that cannot be used stops its destination alone.
+            unfit = Some(format!("{key}: {UNFIT}"));
+            match judge.context.references {
+                References::Resolve => judge.warn(&path, UNFIT),
+                _ => judge.problem(&path, UNFIT, Some("printable ASCII in one line")),
+            }
         } else {
             headers.push((name, Secret::new(value)));
         }
@@ -203,7 +218,7 @@ fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Vec<(String,
         let pair = format!("{user}:{}", password.0.expose());
         add("authorization".into(), format!("Basic {}", base64(pair.as_bytes())), "basic", judge);
     }
-    headers
+    unfit.map_or(Ok(headers), Err)
 }
 
 /// Checks signatures; returns the first scheme that is not acted on yet.

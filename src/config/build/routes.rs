@@ -30,19 +30,25 @@ pub(super) fn build(
         let path = format!("routes.{name}");
         targets(&path, written, raw, destinations, judge);
         used.extend(written.to.0.iter().map(|target| target.0.as_str()));
-        let when = written.when.as_ref().map(|when| conditions(&format!("{path}.when"), when, &known, judge));
-        let unless = written.unless.as_ref().map(|unless| {
-            if is_empty(unless) && judge.is_written(&format!("{path}.unless")) {
-                judge.problem(&format!("{path}.unless"), "no condition: this route would take nothing", None);
+        let mut judged = |key: &str, written: Option<&When>| {
+            let written = written?;
+            let path = format!("{path}.{key}");
+            let before = judge.problems.len();
+            if key == "unless" && is_empty(written) && !judge.context.origins.has_more_than(&path, "unknown")
+            {
+                judge.problem(&path, "no condition: this route would take nothing", None);
             }
-            conditions(&format!("{path}.unless"), unless, &known, judge)
-        });
-        for (key, conditions) in [("when", when.as_ref()), ("unless", unless.as_ref())] {
-            let Some(conditions) = conditions else { continue };
-            if let Some(why) = holds::never(conditions, environments, known.sources_fix_environment) {
-                judge.problem(&format!("{path}.{key}"), &format!("can never hold: {why}"), None);
+            let conditions = conditions(&path, written, &known, judge);
+            // Words that are wrong are told already; what they make of the whole is no news.
+            if judge.problems.len() == before
+                && let Some(why) = holds::never(&conditions, environments, known.sources_fix_environment)
+            {
+                judge.problem(&path, &format!("can never hold: {why}"), None);
             }
-        }
+            Some(conditions)
+        };
+        let when = judged("when", written.when.as_ref());
+        let unless = judged("unless", written.unless.as_ref());
         let to = written.to.0.iter().map(|target| target.0.clone()).collect();
         routes.push(Route { name: name.clone(), when: when.unwrap_or_default(), unless, to });
     }
@@ -158,7 +164,9 @@ fn conditions(path: &str, when: &When, known: &Known<'_>, judge: &mut Judge<'_>)
         for (index, pattern) in written.iter().enumerate() {
             let Some(names) = names else { break };
             let fits = Pattern::new(pattern.0.clone());
-            if !names.iter().any(|name| fits.matches(name)) {
+            // A source that is written wrongly is told of where it stands.
+            let misspelt = key == "sources" && judge.is_written(&format!("sources.{}", pattern.0));
+            if !misspelt && !names.iter().any(|name| fits.matches(name)) {
                 judge.unknown(&format!("{path}.{key}[{index}]"), what, &pattern.0, names);
             }
         }

@@ -27,6 +27,28 @@ fn the_environment_overrides_the_file_and_the_file_the_defaults() {
 }
 
 #[test]
+fn secrets_may_stand_in_variables_whatever_they_look_like() {
+    let yaml = format!(
+        "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com}}}}\nroutes: {{r: {{to: d}}}}\n"
+    );
+    for (text, expected) in [
+        ("plain", "Bearer plain"),
+        ("[x]", "Bearer [x]"),
+        ("0123", "Bearer 0123"),
+        ("{a=1}", "Bearer {a=1}"),
+        ("{env=OTHER}", "Bearer another"),
+    ] {
+        let desk =
+            Desk::new().variable("AUDIT_RELAY__DESTINATIONS__D__BEARER", text).variable("OTHER", "another");
+        let plan = desk.load(&yaml).unwrap().plan;
+        let plan::DestinationKind::Webhook(webhook) = plan.destinations["d"].kind.as_ref().unwrap() else {
+            panic!()
+        };
+        assert_eq!(webhook.headers[0].1.expose(), expected);
+    }
+}
+
+#[test]
 fn what_kubernetes_makes_of_a_service_is_ignored() {
     // The variables of a Service called `audit-relay` with the ports 8787 and 9464.
     let desk = [

@@ -66,6 +66,8 @@ pub struct SourceStatus {
     pub files: Vec<FileStatus>,
     /// Configured paths at which there is no file now.
     pub absent: Vec<PathBuf>,
+    /// Whether it has looked at its files for the first time.
+    pub looked: bool,
     /// Whether everything that is there was read, at the last look.
     pub caught_up: bool,
     /// Why it does not go on, if it does not.

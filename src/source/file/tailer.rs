@@ -203,7 +203,10 @@ impl Tailer {
             self.source.journal.mark_started(self.id)?;
             self.started = true;
         }
-        self.status.send_modify(|status| status.absent = absent);
+        self.status.send_modify(|status| {
+            status.looked = true;
+            status.absent = absent;
+        });
         Ok(())
     }
 
@@ -251,11 +254,8 @@ impl Tailer {
                 .filter_map(|pattern| Path::new(pattern).parent().map(Path::to_path_buf))
                 .filter(|parent| !parent.to_str().is_some_and(directory::is_glob)),
         );
-        let was_polling = self.watch.polling.is_some();
         self.watch.set(directories);
-        if let Some(reason) = self.watch.polling.clone()
-            && !was_polling
-        {
+        if let Some(reason) = self.watch.polling.clone() {
             let interval = humantime::format_duration(self.source.plan.poll_interval);
             self.say_once(format!("looking for changes every {interval}: {reason}"));
         }

@@ -11,7 +11,8 @@
 //!
 //! Smaller runs: `EVENTS` (500,000), `EVENTS_ONE_BY_ONE` (50,000; `EVENTS_ONE_BY_ONE=500000` for all of
 //! them), `LATENCY_SECONDS` (20), `IDLE_SECONDS` (20), `STARTS` (9). `ONLY=batches,one,latency,idle,start`
-//! chooses parts.
+//! chooses parts. `BENCH_DIR` is where files and journals are made (under the build's directory unless told
+//! otherwise): a directory in memory shows what is left when syncs cost nothing.
 
 mod support {
     pub(super) mod process;
@@ -20,7 +21,7 @@ mod support {
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use support::process::{Relay, Usage};
@@ -71,8 +72,7 @@ fn main() {
         }
     }
     if wanted("latency") {
-        report +=
-            "\n| append to receipt | rate | p50 | p99 | longest | CPU |\n|---|---:|---:|---:|---:|---:|\n";
+        report += "\n| append to receipt | rate | p50 | p99 | longest | CPU | a sync just before |\n|---|---:|---:|---:|---:|---:|---|\n";
         for mode in [Mode::OneByOne, Mode::Batches] {
             for rate in [100, 1_000] {
                 report += &latency(mode, rate, seconds);
@@ -124,6 +124,7 @@ fn throughput(mode: Mode, events: usize) -> String {
 fn latency(mode: Mode, rate: usize, seconds: usize) -> String {
     eprintln!("{}: {rate}/s for {seconds} s", mode.name());
     let events = rate * seconds;
+    let sync = sync_times();
     let receiver = Receiver::start(events);
     let place = Place::new(&receiver, mode);
     let relay = place.run();
@@ -151,7 +152,7 @@ fn latency(mode: Mode, rate: usize, seconds: usize) -> String {
     let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
     let cpu = (after.user + after.system).saturating_sub(before.user + before.system);
     format!(
-        "| {} | {rate}/s | {:.2} ms | {:.2} ms | {:.2} ms | {:.1} % of a core |\n",
+        "| {} | {rate}/s | {:.2} ms | {:.2} ms | {:.2} ms | {:.1} % of a core | {sync} |\n",
         mode.name(),
         at(0.5),
         at(0.99),
@@ -175,7 +176,7 @@ fn idle(seconds: usize) -> String {
     std::thread::sleep(Duration::from_secs(seconds as u64));
     let after = relay.usage();
     relay.stop();
-    let wake_ups = after.switches - before.switches;
+    let wake_ups = after.switches_since(&before);
     let cpu = (after.user + after.system).saturating_sub(before.user + before.system);
     format!(
         "| idle memory (resident; of it anonymous) | {:.1} MB; {:.1} MB |\n\
@@ -184,7 +185,7 @@ fn idle(seconds: usize) -> String {
         after.anonymous_kib as f64 / 1024.0,
         wake_ups as f64 / seconds as f64,
         cpu.as_secs_f64() / seconds as f64 * 100.0,
-        after.threads,
+        after.switches.len(),
     )
 }
 
@@ -226,8 +227,7 @@ struct Place {
 
 impl Place {
     fn new(receiver: &Receiver, mode: Mode) -> Self {
-        // Beside the build: /tmp may be memory, which syncs for nothing.
-        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory can be made");
+        let directory = tempfile::tempdir_in(bench_dir()).expect("a directory can be made");
         let here = directory.path().display();
         let configuration = format!(
             "data_dir: {here}/data
@@ -291,6 +291,26 @@ fn line(number: usize) -> String {
     )
 }
 
+/// Where files and journals are made. Not /tmp, which may be memory and sync for nothing.
+fn bench_dir() -> PathBuf {
+    std::env::var_os("BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
+}
+
+/// How long an append of 4 KiB and its sync take on this disk now: what no relay can be faster than.
+fn sync_times() -> String {
+    let mut file = tempfile::tempfile_in(bench_dir()).expect("a file can be made");
+    let mut took: Vec<Duration> = (0..500)
+        .map(|_| {
+            let begun = Instant::now();
+            file.write_all(&[0; 4096]).and_then(|()| file.sync_all()).expect("the disk can be written");
+            begun.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |index: usize| took[index].as_secs_f64() * 1e3;
+    format!("{:.2} ms (p50), {:.2} ms (p99), {:.0} ms (longest)", at(250), at(495), at(499))
+}
+
 fn about_this_machine() -> String {
     let mut text = String::new();
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -305,6 +325,7 @@ fn about_this_machine() -> String {
             .unwrap_or_default();
         String::from_utf8_lossy(&output).trim().to_owned()
     };
+    let _ = writeln!(text, "An append of 4 KiB with its sync takes {} here.", sync_times());
     let _ = writeln!(
         text,
         "{}, commit {}, {cores} cores of {}, load {} before; lines of {} bytes",

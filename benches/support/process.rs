@@ -1,5 +1,6 @@
 //! The relay as a process, and what the kernel says of it.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -7,16 +8,23 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a process has used until now.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Usage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) peak_kib: u64,
     pub(crate) resident_kib: u64,
     pub(crate) anonymous_kib: u64,
-    /// How often its threads were switched to, all together.
-    pub(crate) switches: u64,
-    pub(crate) threads: usize,
+    /// How often each of its threads was switched to, by number.
+    pub(crate) switches: BTreeMap<u32, u64>,
+}
+
+impl Usage {
+    /// How often its threads were switched to since `before`. What a thread did that ended since is lost.
+    pub(crate) fn switches_since(&self, before: &Self) -> u64 {
+        let since = |(thread, count): (&u32, &u64)| count - before.switches.get(thread).unwrap_or(&0);
+        self.switches.iter().map(since).sum()
+    }
 }
 
 /// A running relay; killed when dropped, also by a panic.
@@ -76,8 +84,7 @@ impl Relay {
         let ticks =
             |index: usize| Duration::from_millis(10 * fields[index].parse::<u64>().expect("a number"));
         let status = read(format!("{proc}/status"));
-        let mut switches = 0;
-        let mut threads = 0;
+        let mut switches = BTreeMap::new();
         for task in std::fs::read_dir(format!("{proc}/task")).expect("the relay runs").flatten() {
             // A thread may end meanwhile.
             let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
@@ -92,7 +99,6 @@ impl Relay {
             resident_kib: field(&status, "VmRSS"),
             anonymous_kib: field(&status, "RssAnon"),
             switches,
-            threads,
         }
     }
 

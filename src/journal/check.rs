@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::mpsc;
 
 use super::open;
@@ -41,6 +41,7 @@ impl Keeper {
         match full_check(&self.shared, &self.interrupt, rest) {
             Ok(Some(checked)) => tracing::debug!(checked, "the full check of the journal is done"),
             Ok(None) => return,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => return,
             Err(error) => {
                 self.shared.note_damage(&error, false);
                 tracing::warn!(%error, "the full check of the journal ended early");
@@ -75,10 +76,12 @@ pub(super) fn full_check(
     if structure != "ok" {
         shared.set_damaged(structure.lines().next().unwrap_or_default(), false);
     }
-    let (mut after, mut checked) = (0, 0);
+    let (mut after, mut checked, mut corrupt) = (0, 0, 0);
     loop {
         let began = Instant::now();
-        let slice = walk(&conn, shared, after)?;
+        let slice = walk(&conn, after, &mut corrupt)?;
+        // The start has counted the newest ones already.
+        shared.corrupt_records.fetch_max(corrupt, Ordering::Relaxed);
         let Some((last, count)) = slice else { return Ok(Some(checked)) };
         (after, checked) = (last, checked + count);
         if !rest(began.elapsed()) {
@@ -88,7 +91,7 @@ pub(super) fn full_check(
 }
 
 /// Verifies one slice; returns its last sequence and how many there were.
-fn walk(conn: &Connection, shared: &Shared, after: u64) -> rusqlite::Result<Option<(u64, u64)>> {
+fn walk(conn: &Connection, after: u64, corrupt: &mut u64) -> rusqlite::Result<Option<(u64, u64)>> {
     let mut statement = conn.prepare_cached(
         "SELECT sequence, id, kind, accepted_at, digest, original FROM records
          WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
@@ -98,7 +101,7 @@ fn walk(conn: &Connection, shared: &Shared, after: u64) -> rusqlite::Result<Opti
     while let Some(row) = rows.next()? {
         let sequence = number(row, 0)?;
         if !digest_fits(row).unwrap_or(false) {
-            shared.corrupt_records.fetch_add(1, Ordering::Relaxed);
+            *corrupt += 1;
             tracing::error!(sequence, "a record was altered since it was accepted");
         }
         let count = found.map_or(0, |(_, count)| count);

@@ -156,15 +156,18 @@ pub(super) fn register(
                 })
             },
         )
-        .optional()?;
+        .optional()?
+        .filter(|batch| !batch.members.is_empty());
     ledger.cursors.insert(row.id, row.cursor);
     Ok(row)
 }
 
-/// The members of a batch, as they are stored.
+/// The members of a batch, as they are stored. A list that cannot be read stops nobody: it is an empty
+/// one, and its records are sent in a new group.
 pub(super) fn members(row: &Row<'_>, index: usize) -> rusqlite::Result<Vec<Sequence>> {
-    let text = row.get_ref(index)?.as_str()?;
-    serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, error.into())
-    })
+    let members = row.get_ref(index)?.as_str().ok().and_then(|text| serde_json::from_str(text).ok());
+    if members.is_none() {
+        tracing::error!("the members of a batch cannot be read");
+    }
+    Ok(members.unwrap_or_default())
 }

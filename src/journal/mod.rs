@@ -68,6 +68,21 @@ struct Inner {
     threads: Mutex<Option<Threads>>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.interrupt_check();
+    }
+}
+
+impl Inner {
+    /// Ends a long statement of the check.
+    fn interrupt_check(&self) {
+        if let Some(handle) = &*self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
+            handle.interrupt();
+        }
+    }
+}
+
 struct Threads {
     writer: JoinHandle<()>,
     readers: Vec<JoinHandle<()>>,
@@ -278,9 +293,7 @@ impl Journal {
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(threads) = threads else { return Err(JournalError::Closed) };
         drop(threads.stop_keeper);
-        if let Some(handle) = &*self.inner.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
-            handle.interrupt();
-        }
+        self.inner.interrupt_check();
         let mut ended = threads.keeper.join().is_ok();
         for _ in &threads.readers {
             // It fails only if they have ended.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use super::rows::digest_fits;
 use super::schema::{self, APPLICATION_ID, MigrateError};
@@ -219,7 +219,12 @@ pub(super) fn read_write(path: &Path, wal_limit_bytes: u64) -> rusqlite::Result<
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(64);
-    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        let error = ffi::Error::new(ffi::SQLITE_CANTOPEN);
+        let message = format!("the file system does not allow write-ahead logging (journal mode {mode})");
+        return Err(rusqlite::Error::SqliteFailure(error, Some(message)));
+    }
     let synchronous = if cfg!(feature = "journal-unsynced") { "OFF" } else { "FULL" };
     // Checkpoints are the writer's own; SQLite's are a last resort. No /tmp is needed.
     conn.execute_batch(&format!(

@@ -187,7 +187,11 @@ impl Pages {
 pub(super) fn vacuum(conn: &Connection, pages: Pages) -> rusqlite::Result<bool> {
     let excess = pages.excess();
     if excess > 0 {
-        conn.execute_batch(&format!("PRAGMA incremental_vacuum({})", excess.min(VACUUM_PAGES)))?;
+        // Each step moves one page.
+        let mut statement =
+            conn.prepare(&format!("PRAGMA incremental_vacuum({})", excess.min(VACUUM_PAGES)))?;
+        let mut steps = statement.query([])?;
+        while steps.next()?.is_some() {}
     }
     Ok(excess > VACUUM_PAGES)
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
@@ -78,6 +79,9 @@ fn fill(from: &Path, fresh: &Connection) -> rusqlite::Result<Salvaged> {
     let mut floor = 0;
     match Connection::open_with_flags(from, flags) {
         Ok(old) => {
+            // Without it a file that was cut short is refused as a whole.
+            old.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+            old.execute_batch("PRAGMA cell_size_check = ON")?;
             for table in TABLES {
                 let copied = match table {
                     "records" => copy_records(&old, fresh).map(|highest| floor = highest),

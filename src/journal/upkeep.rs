@@ -25,7 +25,7 @@ const CLOCK_FREEZE: Duration = Duration::from_secs(600);
 const WAL_ALARM_BYTES: u64 = 64 << 20;
 
 /// For how long one turn of making room for an append may last.
-const TURN: Duration = Duration::from_millis(50);
+const TURN: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(super) struct Upkeep {

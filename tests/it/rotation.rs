@@ -62,6 +62,8 @@ struct Life {
     first_line: Option<String>,
     /// Whether the content can still be found: under a name, or by the relay's own descriptor.
     reachable: bool,
+    /// How many lines it had when its inode was changed: those before may have been read elsewhere.
+    moved_at: usize,
     /// Up to here it was written, and rotated away, before the relay first came: none of its business.
     exempt: u64,
 }
@@ -420,10 +422,11 @@ impl World {
         let other = self.place.path("log/moving");
         std::fs::copy(self.path(), &other).unwrap();
         std::fs::rename(&other, self.path()).unwrap();
+        self.lives[life].moved_at = self.lives[life].lines.len();
         self.open();
     }
 
-    /// Waits until the relay has the file at the path open and has told its first line.
+    /// Waits until the relay has the file at the path open and has told a line that only this inode has.
     fn wait_until_held(&self) {
         let inode = std::fs::metadata(self.path()).unwrap().ino();
         let descriptors = format!("/proc/{}/fd", self.relay.as_ref().unwrap().id());
@@ -431,7 +434,8 @@ impl World {
             let open = std::fs::read_dir(&descriptors).unwrap().filter_map(Result::ok);
             open.filter_map(|entry| entry.path().metadata().ok()).any(|file| file.ino() == inode).then_some(())
         });
-        let first = self.lives[self.at_path.unwrap()].lines[0].0;
+        let life = &self.lives[self.at_path.unwrap()];
+        let Some((first, _)) = life.lines.get(life.moved_at).copied() else { return };
         self.receiver.wait_until("the relay knows the file", |received| {
             received.iter().flat_map(|request| request.envelopes()).any(|event| number_of(&event) == Some(first))
         });

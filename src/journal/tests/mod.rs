@@ -1,1 +1,213 @@
+//! Real files in temporary directories.
 
+mod accepting;
+mod cost;
+mod failing;
+mod lanes;
+mod model;
+mod opening;
+mod removing;
+mod salvaging;
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::event::{
+    Entity, EntityKind, EventId, Framing, Incarnation, Keys, Namespace, NewRecord, OrderKey, OrderRef,
+    RecordKind, StoredRecord,
+};
+
+/// Enough for every test that is not about size.
+const AMPLE: u64 = 1 << 30;
+
+const ALL: ReadLimit = ReadLimit { max_rows: usize::MAX, max_bytes: usize::MAX };
+
+fn options(data_dir: &Path) -> Options {
+    Options {
+        data_dir: data_dir.to_path_buf(),
+        keep: Duration::from_secs(86_400),
+        max_size_bytes: AMPLE,
+        lock_wait: Duration::from_secs(20),
+    }
+}
+
+fn tuning() -> Tuning {
+    Tuning { reserve_bytes: 1 << 20, full_pause: Duration::ZERO, ..Tuning::default() }
+}
+
+fn wait<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// A journal with one source and one file.
+struct Bench {
+    dir: TempDir,
+    journal: Journal,
+    source: SourceId,
+    file: IncarnationRow,
+    position: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = options(dir.path());
+        change(&mut options);
+        let (journal, report) = Journal::open_tuned(&options, tuning()).unwrap();
+        assert!(report.created);
+        let source = journal.register_source("flipt", "flipt").unwrap().id;
+        let file = journal.create_incarnation(new_incarnation(source)).unwrap();
+        Self { dir, journal, source, file, position: 0 }
+    }
+
+    /// Appends lines and moves on behind them.
+    fn append(&mut self, lines: &[&str]) -> Result<Appended, AppendError> {
+        let (append, to) = self.lines(lines);
+        let answer = self.journal.append(append).blocking_recv().unwrap();
+        if answer.is_ok() {
+            self.position = to;
+        }
+        answer
+    }
+
+    fn lines(&self, lines: &[&str]) -> (Append, u64) {
+        let mut offset = self.position;
+        let mut records = Vec::new();
+        for line in lines {
+            records.push(record(self.file.name, offset, line));
+            offset += line.len() as u64 + 1;
+        }
+        let append = Append {
+            source: self.source,
+            advance: Some(advance(self.file.id, self.position, offset)),
+            records,
+            ignored: 0,
+        };
+        (append, offset)
+    }
+
+    /// Without a position, as pushes come.
+    fn push(&self, records: Vec<NewRecord>) -> Result<Appended, AppendError> {
+        let append = Append { source: self.source, advance: None, records, ignored: 0 };
+        self.journal.append(append).blocking_recv().unwrap()
+    }
+
+    fn read(&self) -> Vec<ReadRow> {
+        wait(self.journal.read_after(0, ALL)).unwrap()
+    }
+
+    fn records(&self) -> Vec<StoredRecord> {
+        self.read().into_iter().map(whole).collect()
+    }
+
+    fn lane(&self, name: &str) -> DestinationRow {
+        wait(self.journal.register_destination(name)).unwrap()
+    }
+
+    fn settle(&self, destination: DestinationId, cursor: Sequence) {
+        wait(self.journal.commit_lane(LaneCommit { cursor, ..lane_commit(destination) })).unwrap();
+    }
+
+    fn status(&self) -> JournalStatus {
+        wait(self.journal.status()).unwrap()
+    }
+
+    fn database(&self) -> std::path::PathBuf {
+        self.dir.path().join("journal.db")
+    }
+
+    /// Ends this journal and opens its files again.
+    fn reopen(self) -> (Self, OpenReport) {
+        let Self { dir, journal, source, file, position } = self;
+        journal.close().unwrap();
+        let (journal, report) = Journal::open_tuned(&options(dir.path()), tuning()).unwrap();
+        (Self { dir, journal, source, file, position }, report)
+    }
+}
+
+fn whole(row: ReadRow) -> StoredRecord {
+    match row {
+        ReadRow::Record(record) => *record,
+        ReadRow::Corrupt { sequence } => panic!("record {sequence} is corrupt"),
+    }
+}
+
+fn fingerprint() -> Fingerprint {
+    Fingerprint { head_len: 0, head_hash: [0; 32], tail_len: 0, tail_hash: [0; 32] }
+}
+
+fn new_incarnation(source: SourceId) -> NewIncarnation {
+    NewIncarnation {
+        source,
+        relay_name: "relay".to_owned(),
+        source_name: "flipt".to_owned(),
+        first_line: b"first".to_vec(),
+        path: "/var/log/flipt/audit.log".to_owned(),
+        inode: u64::MAX,
+        position: 0,
+        fingerprint: fingerprint(),
+    }
+}
+
+fn advance(incarnation: IncarnationId, from: u64, to: u64) -> Advance {
+    Advance {
+        incarnation,
+        from,
+        to,
+        fingerprint: fingerprint(),
+        last_path: "/var/log/flipt/audit.log".to_owned(),
+        inode: 7,
+        finished: false,
+    }
+}
+
+fn record(file: Incarnation, offset: u64, line: &str) -> NewRecord {
+    NewRecord {
+        id: EventId::of_line(file, offset, line.as_bytes()),
+        kind: RecordKind::Event,
+        offset,
+        framing: Framing::Auto,
+        original: line.as_bytes().to_vec(),
+        detail: None,
+        event_time: None,
+        keys: keys("default", "flag-1"),
+        trace: None,
+    }
+}
+
+fn keys(namespace: &str, flag: &str) -> Keys {
+    Keys {
+        namespace: Namespace::Known(namespace.to_owned()),
+        entity: Some(entity(EntityKind::Flag, flag)),
+        order: OrderRef::Known(OrderKey::new("flipt", namespace, EntityKind::Flag, flag)),
+        teaches: Vec::new(),
+    }
+}
+
+fn entity(kind: EntityKind, id: &str) -> Entity {
+    Entity { kind, id: id.to_owned() }
+}
+
+fn lane_commit(destination: DestinationId) -> LaneCommit {
+    LaneCommit { destination, cursor: 0, delivered: 0, not_routed: 0, dead: Vec::new(), open_batch: None }
+}
+
+/// The chain of all rows, from the first on.
+fn assert_chained(database: &Path) {
+    let conn = Connection::open(database).unwrap();
+    let mut previous = chain::ORIGIN;
+    let mut statement = conn.prepare("SELECT digest, chain FROM records ORDER BY sequence").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    for row in rows {
+        let (digest, link): (chain::Hash, chain::Hash) = row.unwrap();
+        assert_eq!(link, chain::link(&previous, &digest));
+        previous = link;
+    }
+}

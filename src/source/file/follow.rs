@@ -54,6 +54,9 @@ pub(super) struct Follow {
     pub(super) row: Option<IncarnationRow>,
     /// When it last grew, as far as was seen.
     pub(super) grown_at: Instant,
+    /// Whether it grew after everything that was there had been read: somebody writes to it.
+    pub(super) has_grown: bool,
+    was_at_end: bool,
     /// Everything before this byte was handed to the journal.
     pub(super) position: u64,
     /// The bytes at its head and before `position`, at most 1 KiB each.
@@ -98,6 +101,8 @@ impl Follow {
             role,
             row: None,
             grown_at: Instant::now(),
+            has_grown: false,
+            was_at_end: false,
             position: 0,
             head: Vec::new(),
             tail: Vec::new(),
@@ -106,15 +111,27 @@ impl Follow {
         })
     }
 
-    /// Reads on from what the journal has committed for `row`.
-    pub(super) fn adopt(&mut self, row: IncarnationRow, reading: &Reading) -> io::Result<()> {
+    /// Reads on from what the journal has committed for `row`. False, and nothing is followed, where the
+    /// file does not hold that (any more).
+    pub(super) fn adopt(&mut self, row: IncarnationRow, reading: &Reading) -> io::Result<bool> {
         self.forget(reading);
-        self.position = row.position;
-        self.lines = LineBuffer::new(row.position, reading.max_event_bytes);
-        self.head = read_at(&self.file, 0, WINDOW_BYTES)?;
-        self.tail = self.window_before(row.position)?;
-        self.row = Some(row);
-        Ok(())
+        let head = read_at(&self.file, 0, WINDOW_BYTES)?;
+        let tail = self.window_before(row.position)?;
+        let begins_alike = identity::first_line(&head).map(identity::hash) == Some(row.first_line_hash);
+        let print = &row.fingerprint;
+        let same = begins_alike
+            && head.len() as u64 >= print.head_len
+            && identity::hash(&head[..usize::try_from(print.head_len).unwrap_or(0)]) == print.head_hash
+            && tail.len() as u64 >= print.tail_len
+            && identity::hash(&tail[tail.len() - usize::try_from(print.tail_len).unwrap_or(0)..]) == print.tail_hash;
+        if same {
+            self.position = row.position;
+            self.lines = LineBuffer::new(row.position, reading.max_event_bytes);
+            self.head = head;
+            self.tail = tail;
+            self.row = Some(row);
+        }
+        Ok(same)
     }
 
     /// Forgets what was read: the file begins anew.
@@ -147,10 +164,12 @@ impl Follow {
             let chunk = read_at(&self.file, self.lines.read_end(), CHUNK_BYTES)?;
             if !chunk.is_empty() {
                 self.grown_at = Instant::now();
+                self.has_grown |= self.was_at_end;
             }
             self.lines.extend(&chunk);
             self.take_lines(name, reading, &mut taken);
             if chunk.is_empty() && taken.lines == 0 {
+                self.was_at_end = true;
                 return Ok(if self.is_unchanged()? { Step::AtEnd } else { Step::Rewritten });
             }
         }
@@ -213,9 +232,17 @@ impl Follow {
     /// position, what stood there. Asked *after* reading: a truncation cannot be undone, so what was read
     /// before a good answer is genuine.
     fn is_unchanged(&self) -> io::Result<bool> {
+        if self.file.metadata()?.len() < self.lines.read_end() {
+            return Ok(false);
+        }
         let known_head = usize::try_from(self.position).unwrap_or(usize::MAX).min(self.head.len());
-        Ok(self.file.metadata()?.len() >= self.lines.read_end()
-            && self.window_before(self.position)? == self.tail
+        if known_head == 0 {
+            // Nothing is journaled yet: the file is the one that was named if it has that first line.
+            let head = read_at(&self.file, 0, WINDOW_BYTES)?;
+            let first = identity::first_line(&head).map(identity::hash);
+            return Ok(self.row.as_ref().is_none_or(|row| first == Some(row.first_line_hash)));
+        }
+        Ok(self.window_before(self.position)? == self.tail
             && read_at(&self.file, 0, known_head)? == self.head[..known_head])
     }
 

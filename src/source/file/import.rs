@@ -92,7 +92,10 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     let path_buf = path.to_path_buf();
     let mut follow = Follow::new(file, path_buf.clone(), path_buf, Role::Copy, &reading)?;
     // From the first byte, whatever was read of it before: ids decide what is new.
-    follow.adopt(IncarnationRow { position: 0, ..row }, &reading)?;
+    let from_the_start = identity::fingerprint(&head, &[], 0);
+    if !follow.adopt(IncarnationRow { position: 0, fingerprint: from_the_start, ..row }, &reading)? {
+        return Err(ImportError::Changed);
+    }
     let mut imported = Imported::default();
     let mut hand_over = |batch: Batch| -> Result<(), ImportError> {
         let Batch { mut records, advance, ignored } = batch;

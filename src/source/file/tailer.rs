@@ -19,7 +19,7 @@ use crate::event::{
     EventId, Framing, GapDetail, GapReason, Keys, Namespace, NewRecord, RecordKind, Timestamp,
 };
 use crate::journal::{
-    Advance, Append, AppendError, Appended, IncarnationRow, JournalError, NewIncarnation, SourceId,
+    Advance, Append, AppendError, Appended, IncarnationId, IncarnationRow, JournalError, NewIncarnation, SourceId,
 };
 
 /// How long to wait before trying again when the journal takes nothing.
@@ -81,6 +81,8 @@ pub(super) struct Tailer {
     rows: Vec<IncarnationRow>,
     follows: Vec<Follow>,
     in_flight: Option<InFlight>,
+    /// Whether a file turned out to be another than it was a moment ago.
+    must_look_again: bool,
     /// Files beside a path that were looked at and are not to be read, by path: inode, size, change time.
     judged: HashMap<PathBuf, (u64, u64, i64)>,
     /// What was said already, so that it is said once.
@@ -111,6 +113,7 @@ impl Tailer {
             rows,
             follows: Vec::new(),
             in_flight: None,
+            must_look_again: false,
             judged: HashMap::new(),
             said: BTreeSet::new(),
             watch,
@@ -175,7 +178,7 @@ impl Tailer {
             if look {
                 self.look_around()?;
             }
-            look = self.read_all()?;
+            look = self.read_all()? | std::mem::take(&mut self.must_look_again);
             if !look {
                 self.retire_idle()?;
                 return Ok(());
@@ -287,7 +290,7 @@ impl Tailer {
             Identity::Known(known) => {
                 let row = self.rows[known].clone();
                 match self.follows.iter().position(|other| other.row.as_ref().is_some_and(|r| r.id == row.id)) {
-                    None => Ok(self.follows[index].adopt(row, &self.reading)?),
+                    None => self.follow_row(index, row),
                     Some(other) => self.fork(index, other),
                 }
             }
@@ -312,6 +315,8 @@ impl Tailer {
             return Ok(());
         };
         let Some(row) = self.follows[other].row.clone() else { return Ok(()) };
+        // Unless its writer goes on after all, what it held is looked for nowhere else.
+        self.close_row(&row, Vec::new())?;
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
         let position = if identity::holds(&file, size, &row)? {
@@ -325,10 +330,19 @@ impl Tailer {
     /// Begins a new incarnation for a followed file, at `position`.
     fn begin(&mut self, index: usize, position: u64) -> Outcome<()> {
         let row = self.create(&self.follows[index].file, &self.follows[index].slot, position)?;
-        if let Some(row) = row {
-            self.rows.insert(0, row.clone());
-            self.follows[index].adopt(row, &self.reading)?;
+        match row {
+            Some(row) => {
+                self.rows.insert(0, row.clone());
+                self.follow_row(index, row)
+            }
+            None => Ok(()),
         }
+    }
+
+    /// Reads on from `row` in a followed file, unless that was written anew since it was identified: then
+    /// the row is looked for elsewhere, and the file identified again.
+    fn follow_row(&mut self, index: usize, row: IncarnationRow) -> Outcome<()> {
+        self.must_look_again |= !self.follows[index].adopt(row, &self.reading)?;
         Ok(())
     }
 
@@ -410,14 +424,17 @@ impl Tailer {
                 read_already |= identity::is_earlier_state(&file, metadata.len(), row, &self.source.journal)?;
             }
         }
-        if let Some((same_inode, _, path, file)) = best {
-            let role = if same_inode && except.is_none() { Role::Renamed } else { Role::Copy };
+        if let Some((_, _, path, file)) = best {
+            // Of a truncated file there is a copy that nobody writes to; a file that was renamed may have a
+            // writer, even under another inode.
+            let role = if except.is_some() { Role::Copy } else { Role::Renamed };
             tracing::info!(source = self.source.name, path = %path.display(), "reading on in a renamed file or a copy");
             let mut follow = Follow::new(file, path, slot, role, &self.reading)?;
             self.follows.retain(|other| other.inode != follow.inode || other.row.is_some());
-            follow.adopt(row.clone(), &self.reading)?;
-            self.follows.insert(0, follow);
-            return Ok(true);
+            if follow.adopt(row.clone(), &self.reading)? {
+                self.follows.insert(0, follow);
+                return Ok(true);
+            }
         }
         if read_already {
             // A copy that was made when less had been written, or one that is followed: all it holds is
@@ -430,6 +447,7 @@ impl Tailer {
     /// Rotated copies of files that came and went between two looks: nothing of them was read.
     fn read_missed_siblings(&mut self, slots: &BTreeSet<PathBuf>) -> Outcome<()> {
         let mut missed: Vec<(SystemTime, PathBuf, PathBuf, File)> = Vec::new();
+        let mut continued: Vec<(PathBuf, PathBuf, File)> = Vec::new();
         for slot in slots {
             for path in directory::files_in(&homes(slot, self.source.plan.rotated_dir.as_deref())) {
                 if slots.contains(&path) || !is_rotated_name_of(&path, slot) {
@@ -459,8 +477,23 @@ impl Tailer {
                         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
                         missed.push((modified, path, slot.clone(), file));
                     }
-                    Identity::Unnamed | Identity::Known(_) | Identity::Earlier(_) => {}
+                    Identity::Known(index) => {
+                        let row = self.rows[index].id;
+                        if self.goes_beyond(&file, row)? {
+                            continued.push((path, slot.clone(), file));
+                        }
+                    }
+                    Identity::Unnamed | Identity::Earlier(_) => {}
                 }
+            }
+        }
+        for (path, slot, file) in continued {
+            tracing::info!(source = self.source.name, path = %path.display(), "reading on in a file that took another's place");
+            let follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
+            let inode = follow.inode;
+            self.follows.push(follow);
+            if let Some(index) = self.index_of(inode) {
+                self.name(index)?;
             }
         }
         missed.sort_by_key(|(modified, ..)| *modified);
@@ -478,7 +511,10 @@ impl Tailer {
                 tracing::info!(source = self.source.name, path = %path.display(), "reading a rotated file that came and went unseen");
             }
             let mut follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
-            follow.adopt(row, &self.reading)?;
+            if !follow.adopt(row, &self.reading)? {
+                self.must_look_again = true;
+                continue;
+            }
             let before_current = self
                 .follows
                 .iter()
@@ -487,6 +523,19 @@ impl Tailer {
             self.follows.insert(before_current, follow);
         }
         Ok(())
+    }
+
+    /// Whether a file that holds what a followed one held has more than that one: its inode was changed
+    /// (copied and moved into place) before it was rotated, and the writer went on in it.
+    fn goes_beyond(&mut self, file: &File, row: IncarnationId) -> Outcome<bool> {
+        let follows = |follow: &Follow| follow.row.as_ref().is_some_and(|known| known.id == row);
+        let Some(other) = self.follows.iter().position(follows) else { return Ok(false) };
+        let inode = inode_of(&file.metadata()?);
+        self.read_to_end(other)?;
+        let Some(other) = self.follows.iter().find(|follow| follows(follow)) else { return Ok(false) };
+        let taken = self.follows.iter().any(|follow| follow.inode == inode);
+        let size = file.metadata()?.len();
+        Ok(!taken && size > other.position && other.row.as_ref().map_or(Ok(false), |row| identity::holds(file, size, row))?)
     }
 
     /// Finds the names that renamed files have now, for people to read.
@@ -631,7 +680,7 @@ impl Tailer {
         for follow in &mut self.follows {
             let known = follow.row.as_ref().map(|row| row.id);
             let Some(row) = self.rows.iter().find(|row| Some(row.id) == known) else { continue };
-            follow.adopt(row.clone(), &self.reading)?;
+            self.must_look_again |= !follow.adopt(row.clone(), &self.reading)?;
         }
         match refused {
             AppendError::Moved { .. } => {
@@ -726,7 +775,7 @@ impl Tailer {
     /// Says that a writer still holds a renamed file while the file at its path stays empty.
     fn warn_of_writer(&mut self, index: usize) {
         let follow = &self.follows[index];
-        let grows = follow.role == Role::Renamed && follow.grown_at.elapsed() < UNSEEN_INTERVAL;
+        let grows = follow.role == Role::Renamed && follow.has_grown && !follow.is_unlinked();
         let empty = |other: &Follow| other.role == Role::Current && other.slot == follow.slot && other.size() == 0;
         if grows && self.follows.iter().any(empty) {
             self.say_once(format!(

@@ -1,0 +1,348 @@
+//! What the relay costs, measured from outside on the release binary:
+//!
+//! ```sh
+//! cargo bench --bench relay
+//! ```
+//!
+//! Lines of about 400 bytes over 1,000 flags go to a receiver on 127.0.0.1 that answers 200, signed with
+//! Flipt's scheme: in batches of 100 (`format: envelope`) and one by one (`format: flipt`). CPU is that of
+//! the relay's process alone, from its start until the last answer is journaled; the receiver runs in this
+//! process and competes for the same cores. Prints tables ready to paste.
+//!
+//! Smaller runs: `EVENTS` (500,000), `EVENTS_ONE_BY_ONE` (50,000; `EVENTS_ONE_BY_ONE=500000` for all of
+//! them), `LATENCY_SECONDS` (20), `IDLE_SECONDS` (20), `STARTS` (9). `ONLY=batches,one,latency,idle,start`
+//! chooses parts. `BENCH_DIR` is where files and journals are made (under the build's directory unless told
+//! otherwise): a directory in memory shows what is left when syncs cost nothing.
+
+mod support {
+    pub(super) mod process;
+    pub(super) mod receiver;
+}
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use support::process::{Relay, Usage};
+use support::receiver::Receiver;
+
+/// How many flags the events are spread over.
+const FLAGS: usize = 1_000;
+
+/// How the events are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Batches,
+    OneByOne,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Batches => "batches of 100, envelope, signed",
+            Self::OneByOne => "one by one, flipt, signed",
+        }
+    }
+
+    fn destination(self) -> &'static str {
+        match self {
+            Self::Batches => "format: envelope\n    batch: {max_events: 100}",
+            Self::OneByOne => "format: flipt",
+        }
+    }
+}
+
+fn main() {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let wanted = |part: &str| only.is_empty() || only.split(',').any(|word| word == part);
+    let events = number("EVENTS", 500_000);
+    let one_by_one = number("EVENTS_ONE_BY_ONE", 50_000);
+    let seconds = number("LATENCY_SECONDS", 20);
+
+    let mut report = about_this_machine();
+    if wanted("batches") || wanted("one") {
+        report += "\n| load | events | events/s | CPU per event | user / system | peak memory | journal on disk |\n";
+        report += "|---|---:|---:|---:|---:|---:|---:|\n";
+        if wanted("batches") {
+            report += &throughput(Mode::Batches, events);
+        }
+        if wanted("one") {
+            report += &throughput(Mode::OneByOne, one_by_one);
+        }
+    }
+    if wanted("latency") {
+        report += "\n| append to receipt | rate | p50 | p99 | longest | CPU | a sync just before |\n|---|---:|---:|---:|---:|---:|---|\n";
+        for mode in [Mode::OneByOne, Mode::Batches] {
+            for rate in [100, 1_000] {
+                report += &latency(mode, rate, seconds);
+            }
+        }
+    }
+    if wanted("idle") || wanted("start") {
+        report += "\n| | |\n|---|---:|\n";
+        if wanted("idle") {
+            report += &idle(number("IDLE_SECONDS", 20));
+        }
+        if wanted("start") {
+            report += &starts(number("STARTS", 9));
+        }
+    }
+    println!("\n{report}");
+}
+
+/// How fast a file that is there already is journaled and delivered, and what it costs.
+fn throughput(mode: Mode, events: usize) -> String {
+    eprintln!("{}: {events} events", mode.name());
+    let receiver = Receiver::start(events);
+    let place = Place::new(&receiver, mode);
+    place.append(&lines(0..events));
+    let begun = Instant::now();
+    let relay = place.run();
+    eprintln!("  process {}", relay.id());
+    receiver.wait_for(events, Duration::from_secs(3_600));
+    let took = begun.elapsed();
+    relay.wait_for_log("up to date", Duration::from_secs(60));
+    let Usage { user, system, peak_kib, .. } = relay.usage();
+    let journal = place.journal_bytes();
+    relay.stop();
+    assert_eq!(receiver.events(), events, "events came more than once");
+    let per_event = |time: Duration| time.as_secs_f64() * 1e6 / events as f64;
+    format!(
+        "| {} | {events} | {:.0} | {:.1} µs | {:.1} / {:.1} µs | {:.1} MB | {:.0} MB |\n",
+        mode.name(),
+        events as f64 / took.as_secs_f64(),
+        per_event(user + system),
+        per_event(user),
+        per_event(system),
+        peak_kib as f64 / 1024.0,
+        journal as f64 / 1e6,
+    )
+}
+
+/// How long a line takes from its append until its request has been received, at a steady rate.
+fn latency(mode: Mode, rate: usize, seconds: usize) -> String {
+    eprintln!("{}: {rate}/s for {seconds} s", mode.name());
+    let events = rate * seconds;
+    let sync = sync_times();
+    let receiver = Receiver::start(events);
+    let place = Place::new(&receiver, mode);
+    let relay = place.run();
+    let mut file = place.open_log();
+    let mut appended = Vec::with_capacity(events);
+    let before = relay.usage();
+    let begun = Instant::now();
+    for number in 0..events {
+        let due = begun + Duration::from_secs_f64(number as f64 / rate as f64);
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let line = line(number);
+        appended.push(Instant::now());
+        file.write_all(line.as_bytes()).expect("the log can be written");
+    }
+    receiver.wait_for(events, Duration::from_secs(60));
+    let after = relay.usage();
+    relay.stop();
+    let mut took: Vec<Duration> = receiver
+        .receipts()
+        .iter()
+        .zip(&appended)
+        .map(|(receipt, appended)| receipt.expect("every event came").saturating_duration_since(*appended))
+        .collect();
+    took.sort_unstable();
+    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let cpu = (after.user + after.system).saturating_sub(before.user + before.system);
+    format!(
+        "| {} | {rate}/s | {:.2} ms | {:.2} ms | {:.2} ms | {:.1} % of a core | {sync} |\n",
+        mode.name(),
+        at(0.5),
+        at(0.99),
+        at(1.0),
+        cpu.as_secs_f64() / seconds as f64 * 100.0,
+    )
+}
+
+/// What it takes when nothing happens, after it has relayed something.
+fn idle(seconds: usize) -> String {
+    eprintln!("idle for {seconds} s");
+    let receiver = Receiver::start(1_000);
+    let place = Place::new(&receiver, Mode::OneByOne);
+    place.append(&lines(0..1_000));
+    let relay = place.run();
+    receiver.wait_for(1_000, Duration::from_secs(60));
+    relay.wait_for_log("up to date", Duration::from_secs(60));
+    // Once a minute something is looked after; the first seconds may still settle.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = relay.usage();
+    std::thread::sleep(Duration::from_secs(seconds as u64));
+    let after = relay.usage();
+    relay.stop();
+    let wake_ups = after.switches_since(&before);
+    let cpu = (after.user + after.system).saturating_sub(before.user + before.system);
+    format!(
+        "| idle memory (resident; of it anonymous) | {:.1} MB; {:.1} MB |\n\
+         | idle wake-ups | {:.2}/s |\n| idle CPU | {:.3} % |\n| threads | {} |\n",
+        after.resident_kib as f64 / 1024.0,
+        after.anonymous_kib as f64 / 1024.0,
+        wake_ups as f64 / seconds as f64,
+        cpu.as_secs_f64() / seconds as f64 * 100.0,
+        after.switches.len(),
+    )
+}
+
+/// From the start of the process until its log says `ready`.
+fn starts(count: usize) -> String {
+    eprintln!("{count} starts");
+    let receiver = Receiver::start(1_000);
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        let at = |index: usize| times[index].as_secs_f64() * 1e3;
+        format!("{:.0} ms ({:.0} to {:.0})", at(times.len() / 2), at(0), at(times.len() - 1))
+    };
+    let start = |place: &Place| {
+        let begun = Instant::now();
+        let relay = place.run();
+        let took = begun.elapsed();
+        relay.stop();
+        took
+    };
+    let fresh = (0..count).map(|_| start(&Place::new(&receiver, Mode::OneByOne))).collect();
+    let place = Place::new(&receiver, Mode::OneByOne);
+    place.append(&lines(0..1_000));
+    let relay = place.run();
+    relay.wait_for_log("up to date", Duration::from_secs(60));
+    relay.stop();
+    let again = (0..count).map(|_| start(&place)).collect();
+    format!(
+        "| time to ready, journal of 1,000 records (median of {count}; from, to) | {} |\n\
+         | time to ready, first start | {} |\n",
+        median(again),
+        median(fresh),
+    )
+}
+
+/// A directory with a configuration, a log and a journal; removed at the end.
+struct Place {
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    fn new(receiver: &Receiver, mode: Mode) -> Self {
+        let directory = tempfile::tempdir_in(bench_dir()).expect("a directory can be made");
+        let here = directory.path().display();
+        let configuration = format!(
+            "data_dir: {here}/data
+sources: {{flipt: {{type: file, path: {here}/audit.log}}}}
+destinations:
+  hook:
+    type: webhook
+    url: http://{}/hook
+    signing: [{{scheme: flipt, secrets: [s3cr3t]}}]
+    {}
+routes: {{everything: {{to: [hook]}}}}
+journal: {{max_size: 4GiB}}
+",
+            receiver.address(),
+            mode.destination()
+        );
+        std::fs::write(directory.path().join("relay.yaml"), configuration).expect("it can be written");
+        std::fs::write(directory.path().join("audit.log"), "").expect("it can be written");
+        Self { directory }
+    }
+
+    fn open_log(&self) -> std::fs::File {
+        let path = self.directory.path().join("audit.log");
+        std::fs::OpenOptions::new().append(true).open(path).expect("the log can be opened")
+    }
+
+    fn append(&self, text: &str) {
+        self.open_log().write_all(text.as_bytes()).expect("the log can be written");
+    }
+
+    fn run(&self) -> Relay {
+        let relay = Relay::start(Path::new(env!("CARGO_BIN_EXE_audit-relay")), self.directory.path());
+        relay.wait_for_log("\"ready\"", Duration::from_secs(60));
+        relay
+    }
+
+    fn journal_bytes(&self) -> u64 {
+        ["journal.db", "journal.db-wal"]
+            .iter()
+            .filter_map(|name| std::fs::metadata(self.directory.path().join("data").join(name)).ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+}
+
+fn lines(numbers: std::ops::Range<usize>) -> String {
+    let mut text = String::with_capacity(numbers.len() * 410);
+    for number in numbers {
+        text += &line(number);
+    }
+    text
+}
+
+/// One event of about 400 bytes; `#` and its number stand in its description and nowhere else.
+fn line(number: usize) -> String {
+    let flag = number % FLAGS;
+    format!(
+        r##"{{"version":"0.2","type":"flag","action":"updated","metadata":{{"actor":{{"authentication":"oidc","ip":"10.1.2.3","email":"ann@example.com","name":"Ann Example"}}}},"payload":{{"key":"flag-{flag:04}","name":"Flag {flag:04}","description":"#{number:09} rolls out the new checkout to some more people","enabled":{},"namespace_key":"production"}},"timestamp":"2026-11-22T08:32:19Z","status":"success"}}{}"##,
+        number.is_multiple_of(2),
+        '\n'
+    )
+}
+
+/// Where files and journals are made. Not /tmp, which may be memory and sync for nothing.
+fn bench_dir() -> PathBuf {
+    std::env::var_os("BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
+}
+
+/// How long an append of 4 KiB and its sync take on this disk now: what no relay can be faster than.
+fn sync_times() -> String {
+    let mut file = tempfile::tempfile_in(bench_dir()).expect("a file can be made");
+    let mut took: Vec<Duration> = (0..500)
+        .map(|_| {
+            let begun = Instant::now();
+            file.write_all(&[0; 4096]).and_then(|()| file.sync_all()).expect("the disk can be written");
+            begun.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |index: usize| took[index].as_secs_f64() * 1e3;
+    format!("{:.2} ms (p50), {:.2} ms (p99), {:.0} ms (longest)", at(250), at(495), at(499))
+}
+
+fn about_this_machine() -> String {
+    let mut text = String::new();
+    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": an unknown CPU");
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let say = |command: &str, arguments: &[&str]| {
+        let output = std::process::Command::new(command)
+            .args(arguments)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .map(|output| output.stdout)
+            .unwrap_or_default();
+        String::from_utf8_lossy(&output).trim().to_owned()
+    };
+    let _ = writeln!(text, "An append of 4 KiB with its sync takes {} here.", sync_times());
+    let _ = writeln!(
+        text,
+        "{}, commit {}, {cores} cores of {}, load {} before; lines of {} bytes",
+        say("date", &["-u", "+%F"]),
+        say("git", &["describe", "--always", "--dirty", "--abbrev=9"]),
+        model.trim_start_matches([' ', '\t', ':']),
+        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
+        line(0).len(),
+    );
+    text
+}
+
+fn number(name: &str, default: usize) -> usize {
+    let text = std::env::var(name).unwrap_or_default();
+    if text.is_empty() {
+        default
+    } else {
+        text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}"))
+    }
+}

@@ -9,7 +9,8 @@ mod support;
 mod commands;
 mod console;
 mod delivery;
-
+mod disk;
+mod durability;
 mod fixtures;
 mod rotation;
 mod secrets;

@@ -88,9 +88,10 @@ impl Relay {
         for task in std::fs::read_dir(format!("{proc}/task")).expect("the relay runs").flatten() {
             // A thread may end meanwhile.
             let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
-            switches +=
+            let switched =
                 field(&status, "voluntary_ctxt_switches") + field(&status, "nonvoluntary_ctxt_switches");
-            threads += 1;
+            let number = task.file_name().to_string_lossy().parse().expect("threads have numbers");
+            switches.insert(number, switched);
         }
         Usage {
             user: ticks(11),

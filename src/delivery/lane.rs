@@ -86,6 +86,8 @@ pub struct Lane {
     read_to: Sequence,
     /// Records passed over after the last of the queue.
     passed: u64,
+    /// Whether the routes ask for what only the event itself tells.
+    asks_event_words: bool,
     /// Whether draining has cut a wait short already.
     has_cut_short: bool,
 }
@@ -119,6 +121,7 @@ impl Lane {
             queue: VecDeque::new(),
             read_to: setup.row.cursor,
             passed: 0,
+            asks_event_words: setup.routes.asks_event_words(&setup.name),
             has_cut_short: false,
             status,
             setup,
@@ -288,11 +291,10 @@ impl Lane {
         if since.is_some_and(|since| time.unix_seconds() < since.unix_seconds()) || is_journal_only(record) {
             return None;
         }
-        let unwrapped = flipt::unwrap(&record.original, record.framing).ok();
-        let event = match (record.kind, &unwrapped) {
-            (RecordKind::Event, Some(json)) => {
-                std::str::from_utf8(json).ok().and_then(|json| flipt::AuditEvent::parse(json).ok())
-            }
+        let is_asked = self.asks_event_words && record.kind == RecordKind::Event;
+        let unwrapped = is_asked.then(|| flipt::unwrap(&record.original, record.framing).ok()).flatten();
+        let event = match &unwrapped {
+            Some(json) => std::str::from_utf8(json).ok().and_then(|json| flipt::AuditEvent::parse(json).ok()),
             _ => None,
         };
         let facts = Facts {

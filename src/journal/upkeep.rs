@@ -75,6 +75,11 @@ impl Upkeep {
         wal_limit_bytes(self.max_size_bytes)
     }
 
+    /// About how much was written since the last checkpoint, in bytes.
+    pub(super) fn unchecked_bytes(&self) -> u64 {
+        self.unchecked_bytes
+    }
+
     /// Notes that a group was committed which added about `growth_bytes`.
     pub(super) fn written(&mut self, growth_bytes: u64) {
         self.unchecked_bytes += growth_bytes + growth_bytes / 4 + 12 * 1024;

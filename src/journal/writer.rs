@@ -1,5 +1,6 @@
 //! The one thread that writes. It commits what has queued, and answers after the commit.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,8 @@ pub(super) struct Writer {
     full: bool,
     failures: u32,
     pub(super) pages: Pages,
+    /// The size of the WAL when it was last looked at, and what had been written then.
+    wal_seen: Cell<(u64, u64)>,
     /// Held until the last.
     _lock: File,
 }
@@ -94,6 +97,7 @@ impl Writer {
             full: false,
             failures: 0,
             pages,
+            wal_seen: Cell::new((u64::MAX, 0)),
             _lock: lock,
         };
         writer.publish();
@@ -321,7 +325,21 @@ impl Writer {
     }
 
     pub(super) fn used_bytes(&self) -> u64 {
-        self.pages.used_bytes() + self.shared.files.wal_bytes()
+        self.pages.used_bytes() + self.wal_bytes()
+    }
+
+    /// The size of the WAL: looked at anew only after something worth mentioning was written, since this is
+    /// asked for with every group.
+    fn wal_bytes(&self) -> u64 {
+        let written = self.upkeep.unchecked_bytes();
+        let (written_then, bytes) = self.wal_seen.get();
+        let worth_a_look = self.upkeep.wal_limit_bytes() / 16;
+        if written >= written_then && written - written_then < worth_a_look {
+            return bytes + (written - written_then); // at most that much has come
+        }
+        let bytes = self.shared.files.wal_bytes();
+        self.wal_seen.set((written, bytes));
+        bytes
     }
 
     pub(super) fn meaning(&self, error: &rusqlite::Error) -> Meaning {

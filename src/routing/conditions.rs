@@ -125,6 +125,15 @@ impl Conditions {
         if holds { Verdict::Match } else { Verdict::NoMatch }
     }
 
+    /// Whether it asks for type, action or status: what only the event itself can tell.
+    #[must_use]
+    pub fn asks_event_words(&self) -> bool {
+        !(self.events.is_empty()
+            && self.types.is_empty()
+            && self.actions.is_empty()
+            && self.statuses.is_empty())
+    }
+
     /// Whether an empty list, or one of its patterns, takes the value.
     fn list(&self, patterns: &[Pattern], value: Option<&str>) -> bool {
         match value {

@@ -70,6 +70,15 @@ pub struct RouteTable {
 }
 
 impl RouteTable {
+    /// Whether any route to `destination` asks for type, action or status. Where none does, events need not
+    /// be read to decide.
+    #[must_use]
+    pub fn asks_event_words(&self, destination: &str) -> bool {
+        self.routes.iter().filter(|route| route.to.iter().any(|name| name == destination)).any(|route| {
+            route.when.asks_event_words() || route.unless.as_ref().is_some_and(Conditions::asks_event_words)
+        })
+    }
+
     /// Whether any route takes the record to `destination`.
     #[must_use]
     pub fn goes_to(&self, destination: &str, facts: &Facts<'_>) -> bool {

@@ -328,14 +328,16 @@ impl Writer {
         self.pages.used_bytes() + self.wal_bytes()
     }
 
-    /// The size of the WAL: looked at anew only after something worth mentioning was written, since this is
-    /// asked for with every group.
+    /// The size of the WAL. While the journal is far from its limit it is looked at now and then only,
+    /// since this is asked for with every group.
     fn wal_bytes(&self) -> u64 {
         let written = self.upkeep.unchecked_bytes();
         let (written_then, bytes) = self.wal_seen.get();
-        let worth_a_look = self.upkeep.wal_limit_bytes() / 16;
-        if written >= written_then && written - written_then < worth_a_look {
-            return bytes + (written - written_then); // at most that much has come
+        let has_room =
+            self.pages.used_bytes() + 2 * self.upkeep.wal_limit_bytes() < self.shared.max_size_bytes / 2;
+        if has_room && written >= written_then && written - written_then < self.upkeep.wal_limit_bytes() / 16
+        {
+            return bytes;
         }
         let bytes = self.shared.files.wal_bytes();
         self.wal_seen.set((written, bytes));

@@ -103,8 +103,13 @@ impl Relay {
         }
     }
 
-    /// Ends it in order.
+    /// Ends it in order, and shows what it had to complain of: figures with complaints are of something else.
     pub(crate) fn stop(mut self) {
+        for line in self.log.0.lock().expect("nobody panics with it").lines() {
+            if line.contains("\"WARN\"") || line.contains("\"ERROR\"") {
+                eprintln!("  the relay says: {line}");
+            }
+        }
         let asked = Command::new("kill").args(["-s", "TERM", &self.id().to_string()]).status();
         assert!(asked.is_ok_and(|status| status.success()), "the relay could not be signalled");
         let begun = Instant::now();

@@ -1,5 +1,6 @@
 //! Carries records to destinations: the lane of each destination, its retries, and the one sender.
 
+mod inbox;
 mod lane;
 mod retry;
 mod sender;

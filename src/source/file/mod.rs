@@ -12,6 +12,7 @@ mod follow;
 mod identity;
 mod import;
 mod lines;
+mod survey;
 mod tailer;
 mod watch;
 

@@ -24,6 +24,9 @@ use crate::source::file::{FileSource, RunningSource, SourceStatus};
 /// How long another process may hold the journal before the start is given up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(60);
 
+/// As good as without end, and within what clocks can add.
+const FOREVER: Duration = Duration::from_secs(10 * 366 * 86_400);
+
 /// Why a relay could not start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
@@ -47,11 +50,22 @@ pub struct Farewell {
     pub unread_bytes: BTreeMap<String, u64>,
 }
 
+/// Whether destinations are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every one that can work.
+    On,
+    /// None: records are journaled only.
+    Off,
+}
+
 /// A running relay.
 pub struct Relay {
     plan: Plan,
     journal: Journal,
     lanes: Vec<RunningLane>,
+    /// Destinations that cannot work now, and how far they had come.
+    blocked: Vec<(String, u64)>,
     sources: Vec<RunningSource>,
     stop: Stop,
 }
@@ -63,12 +77,12 @@ struct RunningLane {
 }
 
 impl Relay {
-    /// Opens the journal and starts the lanes of `plan`; sources are started by [`Relay::start_sources`].
+    /// Opens the journal and, where `delivery` is on, starts the lanes of `plan`; sources are started by [`Relay::start_sources`].
     ///
     /// # Errors
     /// When the journal cannot be opened or nothing can be sent at all. A single destination that cannot
     /// work is logged and left out.
-    pub async fn start(plan: Plan, lock_wait: Duration) -> Result<Self, RelayError> {
+    pub async fn start(plan: Plan, lock_wait: Duration, delivery: Delivery) -> Result<Self, RelayError> {
         let journal = open_journal(&plan, lock_wait).await?;
         let sender = Sender::new()?;
         let stop = Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
@@ -80,14 +94,19 @@ impl Relay {
                 .collect(),
         );
         let mut lanes = Vec::new();
+        let mut blocked = Vec::new();
         for (name, destination_plan) in &plan.destinations {
+            if delivery == Delivery::Off {
+                break; // what they are owed is kept: the journal removes nothing that one has not passed
+            }
             let destination = match build(destination_plan) {
                 Ok(destination) => destination,
                 Err(reason) => {
                     tracing::error!(destination = name, "blocked: {reason}");
                     // It keeps its place in the journal where it has one: what waits for it is not trimmed.
-                    if journal.knows_destination(name).await? {
-                        journal.register_destination(name).await?;
+                    if destination_plan.keeps_place || journal.knows_destination(name).await? {
+                        let row = journal.register_destination(name).await?;
+                        blocked.push((name.clone(), row.cursor));
                     }
                     continue;
                 }
@@ -107,7 +126,7 @@ impl Relay {
             });
             lanes.push(RunningLane { name: name.clone(), task: tokio::spawn(lane.run()), status });
         }
-        Ok(Self { plan, journal, lanes, sources: Vec::new(), stop })
+        Ok(Self { plan, journal, lanes, blocked, sources: Vec::new(), stop })
     }
 
     /// Starts every source of the plan, and returns once each has looked at its files or said why it cannot.
@@ -187,41 +206,41 @@ impl Relay {
     /// When the journal cannot be closed in order; what it accepted is on disk all the same.
     pub async fn shut_down(self, timeout: Option<Duration>) -> Result<Farewell, RelayError> {
         let keep_reading = self.plan.shutdown_keep_reading;
-        let patience =
-            timeout.map_or(Duration::from_secs(u64::from(u32::MAX)), |timeout| keep_reading + timeout);
-        let deadline = tokio::time::Instant::now() + patience;
+        let timeout = timeout.unwrap_or(FOREVER);
+        let begun = tokio::time::Instant::now();
+        let deadline = begun + keep_reading + timeout;
+        // A long way to the end of a file leaves the lanes half of the time for what is journaled.
+        let reading_deadline = begun + keep_reading + timeout / 2;
         let mut farewell = Farewell::default();
         let stopping: Vec<_> = self
             .sources
             .into_iter()
             .map(|source| {
-                tokio::task::spawn_blocking(move || {
-                    let name = source.name().to_owned();
-                    (name, source.stop(keep_reading))
-                })
+                let (name, status) = (source.name().to_owned(), source.watch_status());
+                (name, status, tokio::task::spawn_blocking(move || source.stop(keep_reading)))
             })
             .collect();
-        for source in stopping {
-            if let Ok(Ok((name, status))) = tokio::time::timeout_at(deadline, source).await {
-                let unread =
-                    |file: &crate::source::file::FileStatus| file.size_bytes.saturating_sub(file.position);
-                let unread_bytes: u64 = status.files.iter().map(unread).sum();
-                if unread_bytes > 0 {
-                    farewell.unread_bytes.insert(name, unread_bytes);
-                }
+        for (name, status, stopped) in stopping {
+            let _ = tokio::time::timeout_at(reading_deadline, stopped).await;
+            let unread_bytes = status.borrow().unread_bytes();
+            if unread_bytes > 0 {
+                farewell.unread_bytes.insert(name, unread_bytes);
             }
         }
         self.stop.drain.cancel();
         let latest = self.journal.latest();
+        let mut cursors = self.blocked;
         for mut lane in self.lanes {
             if tokio::time::timeout_at(deadline, &mut lane.task).await.is_err() {
                 self.stop.now.cancel();
                 let _ = lane.task.await;
             }
-            let cursor = lane.status.borrow().cursor;
+            cursors.push((lane.name, lane.status.borrow().cursor));
+        }
+        for (name, cursor) in cursors {
             let waiting = latest.borrow().saturating_sub(cursor);
             if waiting > 0 {
-                farewell.waiting.insert(lane.name, waiting);
+                farewell.waiting.insert(name, waiting);
             }
         }
         let journal = self.journal;

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
 use crate::config::plan::{Plan, SourceKind};
-use crate::relay::{Relay, RelayError, file_source};
+use crate::relay::{Delivery, Relay, RelayError, file_source};
 use crate::source::file::{ImportError, Imported, import};
 use crate::telemetry::logs;
 
@@ -58,9 +58,11 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
         eprintln!("{error}");
         return ExitCode::from(EXIT_USAGE);
     }
-    let done = super::runtime()
-        .map_err(|error| Failure::Other(error.to_string()))
-        .and_then(|runtime| runtime.block_on(take_in(plan, args)));
+    let done = super::runtime().map_err(|error| Failure::Other(error.to_string())).and_then(|runtime| {
+        let done = runtime.block_on(take_in(plan, args));
+        runtime.shutdown_background();
+        done
+    });
     match done {
         Ok(imported) => {
             let Imported { accepted, known, unreadable, ignored } = imported;
@@ -76,13 +78,11 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
     }
 }
 
-async fn take_in(mut plan: Plan, args: &ImportArgs) -> Result<Imported, Failure> {
-    if args.journal_only {
-        plan.destinations.clear();
-    }
+async fn take_in(plan: Plan, args: &ImportArgs) -> Result<Imported, Failure> {
+    let delivery = if args.journal_only { Delivery::Off } else { Delivery::On };
     let (source_name, path, journal_only) = (args.source.clone(), args.file.clone(), args.journal_only);
     // The journal is opened where no relay holds it; one that runs keeps it to itself.
-    let relay = Relay::start(plan.clone(), Duration::ZERO).await?;
+    let relay = Relay::start(plan.clone(), Duration::ZERO, delivery).await?;
     let source = file_source(&plan, &source_name, relay.journal())
         .ok_or_else(|| Failure::Other(format!("{source_name} is no file source")))?;
     let imported = tokio::task::spawn_blocking(move || import(&source, &path, journal_only))
@@ -91,7 +91,11 @@ async fn take_in(mut plan: Plan, args: &ImportArgs) -> Result<Imported, Failure>
     if relay.is_delivering() {
         tracing::info!("delivering what waits; ctrl-c leaves the rest to the next run");
     }
+    let mut failed = relay.journal().failed();
     tokio::select! {
+        Ok(reason) = failed.wait_for(Option::is_some) => {
+            return Err(Failure::Other(reason.clone().unwrap_or_default()));
+        }
         farewell = relay.shut_down(None) => {
             farewell?;
         }

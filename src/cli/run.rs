@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
 use crate::config::plan::{DestinationKind, Plan, SourceKind};
-use crate::relay::{Farewell, LOCK_WAIT, Relay, RelayError};
+use crate::relay::{Delivery, Farewell, LOCK_WAIT, Relay, RelayError};
 use crate::telemetry::logs;
+
+/// Signals so shortly after one another are one.
+const SAME_WISH: Duration = Duration::from_millis(200);
 
 /// What `run` takes.
 #[derive(Debug, Clone, Args)]
@@ -32,9 +35,17 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let ended = super::runtime()
-        .map_err(|error| error.to_string())
-        .and_then(|runtime| runtime.block_on(relay(loaded.plan, begun)).map_err(|error| error.to_string()));
+    for note in &loaded.notes {
+        tracing::info!("{note}");
+    }
+    super::end_on_panic();
+    super::raise_descriptor_limit();
+    let ended = super::runtime().map_err(|error| error.to_string()).and_then(|runtime| {
+        let ended = runtime.block_on(relay(loaded.plan, begun)).map_err(|error| error.to_string());
+        // Whatever still blocks (a terminal that nobody reads) does not keep the process.
+        runtime.shutdown_background();
+        ended
+    });
     match ended {
         Ok(code) => code,
         Err(error) => {
@@ -46,11 +57,18 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
 
 async fn relay(plan: Plan, begun: Instant) -> Result<ExitCode, RelayError> {
     let mut signals = Signals::new();
-    let mut relay = tokio::select! {
-        started = Relay::start(plan.clone(), LOCK_WAIT) => started?,
-        () = signals.stop() => return Ok(ExitCode::SUCCESS),
+    let starting = async {
+        let mut relay = Relay::start(plan.clone(), LOCK_WAIT, Delivery::On).await?;
+        relay.start_sources().await?;
+        Ok::<_, RelayError>(relay)
     };
-    relay.start_sources().await?;
+    let relay = tokio::select! {
+        started = starting => started?,
+        () = signals.stop() => {
+            tracing::info!("stopped before it was ready");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         data_dir = %plan.data_dir.display(),
@@ -72,7 +90,7 @@ async fn relay(plan: Plan, begun: Instant) -> Result<ExitCode, RelayError> {
             say_farewell(&farewell?);
             Ok(ExitCode::SUCCESS)
         }
-        () = signals.stop() => {
+        () = signals.stop_again() => {
             tracing::warn!("a second signal: ending at once; what is journaled goes out after the next start");
             std::process::exit(i32::from(EXIT_FAILURE));
         }
@@ -100,8 +118,12 @@ fn say_where_it_stands(relay: &Relay, plan: &Plan) {
                 example.get_or_insert_with(|| file.path.clone());
             }
         }
-        for path in &status.absent {
-            tracing::info!(source, path = %path.display(), "no file there yet; waiting for it");
+        for absent in &status.absent {
+            let path = absent.path.display();
+            match absent.is_unreadable {
+                true => tracing::error!(source, %path, "this cannot be read; waiting until it can"),
+                false => tracing::info!(source, %path, "no file there yet; waiting for it"),
+            }
         }
     }
     let new = match records {
@@ -151,6 +173,15 @@ fn say_farewell(farewell: &Farewell) {
     tracing::warn!("stopped; {}; they go out after the next start", parts.join(", "));
 }
 
+/// Whether a future is ready at once.
+async fn futures_now<T>(future: impl Future<Output = Option<T>>) -> bool {
+    tokio::select! {
+        biased;
+        ready = future => ready.is_some(),
+        () = std::future::ready(()) => false,
+    }
+}
+
 /// SIGTERM and SIGINT stop; SIGHUP is heard and changes nothing yet.
 struct Signals {
     terminate: Option<Signal>,
@@ -167,6 +198,16 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt()),
             hang_up: listen(SignalKind::hangup()),
         }
+    }
+
+    /// Returns when the process is asked to stop once more. What comes within a moment of the first is the
+    /// same wish: `timeout` and shells signal the process and its group.
+    async fn stop_again(&mut self) {
+        tokio::time::sleep(SAME_WISH).await;
+        for signal in [&mut self.terminate, &mut self.interrupt].into_iter().flatten() {
+            while futures_now(signal.recv()).await {}
+        }
+        self.stop().await;
     }
 
     /// Returns when the process is asked to stop.

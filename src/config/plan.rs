@@ -130,6 +130,9 @@ pub struct DestinationPlan {
     /// What it is; `Err` says why it cannot work now (a missing secret, a kind of a later version), which
     /// blocks it alone.
     pub kind: Result<DestinationKind, String>,
+    /// Whether, where it cannot work now, what is routed to it is kept until it can (a secret is missing);
+    /// false for what this version does not have at all.
+    pub keeps_place: bool,
     /// Grouping of records.
     pub batch: BatchPlan,
     /// How failed attempts are repeated.

@@ -95,7 +95,8 @@ impl Scalar for Period {
     const PATTERN: Option<&'static str> = Some(r"^\s*[0-9]+\s*[a-zA-Zµ]+(\s*[0-9]+\s*[a-zA-Zµ]+)*\s*$");
 
     fn read(text: &str) -> Result<Self, &'static str> {
-        humantime::parse_duration(text).map(Self).map_err(|_| "not a duration")
+        let duration = humantime::parse_duration(text).map_err(|_| "not a duration")?;
+        if duration > LONGEST { Err("a duration too long") } else { Ok(Self(duration)) }
     }
 
     fn write(&self) -> String {
@@ -111,6 +112,9 @@ impl Scalar for Period {
         humantime::format_duration(self.0).to_string()
     }
 }
+
+/// Longer is a mistake, and more than clocks can add.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 impl Period {
     pub(super) const fn secs(seconds: u64) -> Self {

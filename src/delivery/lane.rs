@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::inbox::{Inbox, Judge, Queued};
-use super::retry::retry_delay;
+use super::retry::{longest_delay, retry_delay};
 use super::sender::{SendError, Sender};
 use super::status::{LaneState, LaneStatus};
 use crate::config::plan::{DeliverSince, RetryPlan};
@@ -314,7 +314,8 @@ impl Lane {
 
     /// Waits until it is time; draining cuts one wait short.
     async fn wait_until(&mut self, until: Timestamp) -> Step<()> {
-        let wait = until.since(Timestamp::now());
+        // A wall clock that was set back meanwhile must not make this longer than any wait can be.
+        let wait = until.since(Timestamp::now()).min(longest_delay(&self.retry));
         tokio::select! {
             biased;
             () = self.stop.now.cancelled() => Err(Interrupted),

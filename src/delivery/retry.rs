@@ -27,6 +27,12 @@ pub fn retry_delay(plan: &RetryPlan, attempt: u32, retry_after: Option<Duration>
     jitter(bound).max(plan.initial_backoff / 10).min(plan.max_backoff)
 }
 
+/// The longest wait that [`retry_delay`] gives.
+#[must_use]
+pub(super) fn longest_delay(plan: &RetryPlan) -> Duration {
+    plan.max_backoff.max(MAX_RETRY_AFTER + MAX_RETRY_AFTER / 10)
+}
+
 /// A random wait from zero to `bound`: the first step of `backoff`'s sequence around the middle.
 fn jitter(bound: Duration) -> Duration {
     let mut sequence = ExponentialBackoff {

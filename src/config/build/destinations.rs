@@ -17,6 +17,9 @@ use crate::config::raw::destination::{
 };
 use crate::config::raw::source::Source;
 use crate::config::scalars::{Scalar, Since};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::config::secret::Secret;
 use crate::config::secrets::References;
 
@@ -51,14 +54,18 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
         {
             judge.note(&path, &format!("{why}: it is not started; nothing is kept for it"));
         }
+        let keeps_place = kind.is_ok();
         let kind = match judge.context.blocked.get(name) {
             Some(reason) => Err(reason.clone()),
             None => kind,
         };
-        plans.insert(name.clone(), plan(&path, word, common, kind, judge));
+        plans.insert(name.clone(), plan(&path, word, common, (kind, keeps_place), judge));
     }
     plans
 }
+
+/// A lane holds a group in memory while it is sent.
+const MAX_BATCH_BYTES: u64 = 8 << 20;
 
 const NOT_YET: &str = "is accepted, and not acted on yet in this version";
 
@@ -81,7 +88,7 @@ fn plan(
     path: &str,
     word: &str,
     common: &Common,
-    kind: Result<DestinationKind, String>,
+    (kind, keeps_place): (Result<DestinationKind, String>, bool),
     judge: &mut Judge<'_>,
 ) -> DestinationPlan {
     let retry = &common.retry;
@@ -91,6 +98,9 @@ fn plan(
         let message = "longer than `max_backoff`";
         judge.problem(&format!("{path}.retry.initial_backoff"), message, Some("the shorter of the two"));
     }
+    if common.batch.max_bytes.0 > MAX_BATCH_BYTES {
+        judge.problem(&format!("{path}.batch.max_bytes"), "out of bounds", Some("at most `8MiB`"));
+    }
     if common.timeout.0.is_zero() && judge.is_written(&format!("{path}.timeout")) {
         judge.problem(&format!("{path}.timeout"), "no time at all", Some("a longer duration"));
     }
@@ -99,6 +109,7 @@ fn plan(
     let since = common.deliver_since.or_else(|| Since::read(default).ok()).unwrap_or(Since::Beginning);
     DestinationPlan {
         kind,
+        keeps_place,
         batch: BatchPlan {
             max_events: common.batch.max_events,
             max_bytes: usize::try_from(common.batch.max_bytes.0).unwrap_or(usize::MAX),
@@ -216,7 +227,7 @@ fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Vec<(
             judge.problem(&format!("{path}.basic.username"), "a colon ends the user name", Some("no colon"));
         }
         let pair = format!("{user}:{}", password.0.expose());
-        add("authorization".into(), format!("Basic {}", base64(pair.as_bytes())), "basic", judge);
+        add("authorization".into(), format!("Basic {}", BASE64_STANDARD.encode(&pair)), "basic", judge);
     }
     unfit.map_or(Ok(headers), Err)
 }
@@ -275,32 +286,5 @@ fn slack(path: &str, _: &Slack, judge: &mut Judge<'_>) {
         (false, true, false) => judge.problem(path, "`channel` is missing", expected),
         (false, false, true) => judge.problem(path, "`token` is missing", expected),
         (false, false, false) => judge.problem(path, "`webhook_url` is missing", expected),
-    }
-}
-
-/// Base64 with padding (RFC 4648), for `Authorization: Basic`.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group =
-            chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(group >> (18 - 6 * place)) as usize & 63];
-            text.push(if place > chunk.len() { '=' } else { char::from(letter) });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_as_in_the_rfc() {
-        for (bytes, text) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(super::base64(bytes.as_bytes()), text);
-        }
     }
 }

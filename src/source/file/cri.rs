@@ -33,7 +33,13 @@ struct Waiting {
     raw: Vec<u8>,
     length: u64,
     hasher: Sha256,
+    /// How many lines of other streams have gone by since.
+    passed_by: u32,
 }
+
+/// After so many other lines a piece that waits for its end no longer holds the position back: the runtime
+/// was restarted, and its end will not come.
+const MAX_PASSED_BY: u32 = 1_000;
 
 impl CriJoiner {
     pub(super) fn new(max_bytes: usize) -> Self {
@@ -42,7 +48,8 @@ impl CriJoiner {
 
     /// The offset of the earliest piece that waits: nothing from there on is settled.
     pub(super) fn joining_since(&self) -> Option<u64> {
-        self.waiting.iter().map(|waiting| waiting.offset).min()
+        let patient = self.waiting.iter().filter(|waiting| waiting.passed_by < MAX_PASSED_BY);
+        patient.map(|waiting| waiting.offset).min()
     }
 
     /// Takes one line of the file; gives a whole line where this ends one. A line that is none of a
@@ -52,6 +59,9 @@ impl CriJoiner {
             return Some(Joined { offset, raw: line.to_vec(), oversized: None });
         };
         let at = self.waiting.iter().position(|waiting| waiting.stream == piece.stream);
+        for (index, waiting) in self.waiting.iter_mut().enumerate() {
+            waiting.passed_by += u32::from(Some(index) != at);
+        }
         match (at, piece.partial) {
             (None, false) => Some(Joined { offset, raw: line.to_vec(), oversized: None }),
             (None, true) => {
@@ -61,6 +71,7 @@ impl CriJoiner {
                     raw: Vec::new(),
                     length: 0,
                     hasher: Sha256::new(),
+                    passed_by: 0,
                 };
                 waiting.add(line, self.max_bytes);
                 self.waiting.push(waiting);

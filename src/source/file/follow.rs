@@ -117,7 +117,9 @@ impl Follow {
         self.forget(reading);
         let head = read_at(&self.file, 0, WINDOW_BYTES)?;
         let tail = self.window_before(row.position)?;
-        let begins_alike = identity::first_line(&head).map(identity::hash) == Some(row.first_line_hash);
+        // A line without an end is a first line too where nothing more is to come.
+        let begins_alike =
+            identity::hash(identity::first_line(&head).unwrap_or(&head)) == row.first_line_hash;
         let print = &row.fingerprint;
         let same = begins_alike
             && head.len() as u64 >= print.head_len

@@ -6,14 +6,20 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 use sha2::{Digest, Sha256};
 
+use super::follow::Reading;
+use super::lines::OVERSIZED_KEPT_BYTES;
 use crate::event::EventId;
+use crate::flipt::{LineKind, read_line};
 use crate::journal::{Fingerprint, IncarnationRow, Journal, JournalError};
 
 /// How many bytes at the head, and how many before the position, identify a file.
 pub(super) const WINDOW_BYTES: usize = 1024;
 
-/// How far back the last whole line of a file is looked for.
+/// How far back the last lines of a file are looked for, beyond the longest line.
 const LAST_LINE_WINDOW_BYTES: u64 = 64 * 1024;
+
+/// How many of its last lines a file is recognised by, at most.
+const MAX_LINES_ASKED: usize = 64;
 
 /// What a file turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +94,7 @@ pub(super) fn holds(file: &File, size: u64, row: &IncarnationRow) -> io::Result<
 pub(super) fn identify(
     file: &File,
     rows: &[IncarnationRow],
+    reading: &Reading,
     journal: &Journal,
 ) -> Result<Identity, IdentifyError> {
     let head = read_at(file, 0, WINDOW_BYTES)?;
@@ -104,45 +111,66 @@ pub(super) fn identify(
     if let Some((index, _)) = best {
         return Ok(Identity::Known(index));
     }
-    // A shorter file that begins like one that was read further: its last line tells whether it is an
+    // A shorter file that begins like one that was read further: its last lines tell whether it is an
     // earlier state of it (a copy, a restored snapshot) or a new file that happens to begin alike.
     for (index, row) in alike().filter(|(_, row)| size < row.position) {
-        if is_earlier_state(file, size, row, journal)? {
+        if is_earlier_state(file, row, reading, journal)? {
             return Ok(Identity::Earlier(index));
         }
     }
     Ok(Identity::New(line.to_vec()))
 }
 
-/// Whether the last whole line of a file was accepted, at its very place, as part of `row`.
+/// Whether a file that is shorter than what was read of `row` is an earlier state of it: whether one of its
+/// last lines was accepted, at its very place, as part of `row`.
+///
+/// Lines that are not kept (an application log) are passed over. Where there are no others in reach, the
+/// file's head, which is that of `row`, decides.
 pub(super) fn is_earlier_state(
     file: &File,
-    size: u64,
     row: &IncarnationRow,
+    reading: &Reading,
     journal: &Journal,
 ) -> Result<bool, IdentifyError> {
-    match last_line(file, size)? {
-        Some((offset, line)) => Ok(journal.knows(EventId::of_line(row.name, offset, &line))?),
-        None => Ok(false),
+    let size = file.metadata()?.len();
+    let window = reading.max_event_bytes as u64 + LAST_LINE_WINDOW_BYTES;
+    let from = size.saturating_sub(window);
+    let bytes = read_at(file, from, usize::try_from(size - from).unwrap_or(0))?;
+    let Some(mut end) = bytes.iter().rposition(|byte| *byte == b'\n') else { return Ok(false) };
+    let mut asked = 0;
+    loop {
+        let begin = bytes[..end].iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+        if begin.is_none() && from > 0 {
+            break; // cut off by the window
+        }
+        let begin = begin.unwrap_or(0);
+        let line = &bytes[begin..end];
+        if !matches!(read_line(line, reading.framing, &reading.instance), LineKind::Ignored) {
+            let kept = &line[..line.len().min(OVERSIZED_KEPT_BYTES.min(reading.max_event_bytes))];
+            let offset = from + begin as u64;
+            for content in [line, kept] {
+                if journal.knows(EventId::of_line(row.name, offset, content))? {
+                    return Ok(true);
+                }
+            }
+            asked += 1;
+            if asked == MAX_LINES_ASKED {
+                return Ok(false);
+            }
+        }
+        match begin.checked_sub(1) {
+            Some(before) => end = before,
+            None => break,
+        }
     }
+    let length = row.fingerprint.head_len.min(size);
+    let head = read_at(file, 0, usize::try_from(length).unwrap_or(0))?;
+    Ok(asked == 0 && length == row.fingerprint.head_len && hash(&head) == row.fingerprint.head_hash)
 }
 
 /// What first lines are compared by.
 pub(super) fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
-}
-
-/// The last whole line of a file and its offset.
-fn last_line(file: &File, size: u64) -> io::Result<Option<(u64, Vec<u8>)>> {
-    let from = size.saturating_sub(LAST_LINE_WINDOW_BYTES);
-    let bytes = read_at(file, from, usize::try_from(size - from).unwrap_or(0))?;
-    let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else { return Ok(None) };
-    let begin = match bytes[..end].iter().rposition(|byte| *byte == b'\n') {
-        Some(at) => at + 1,
-        None if from == 0 => 0,
-        None => return Ok(None),
-    };
-    Ok(Some((from + begin as u64, bytes[begin..end].to_vec())))
 }
 
 /// The offset just after the last newline of a file: where reading begins that skips what is there.

@@ -68,7 +68,12 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     if head.is_empty() {
         return Ok(Imported::default());
     }
-    let (row, is_new) = match identify(&file, &rows, journal)? {
+    let reading = Reading {
+        instance: source.instance.clone(),
+        framing: source.plan.framing,
+        max_event_bytes: source.plan.max_event_bytes,
+    };
+    let (row, is_new) = match identify(&file, &rows, &reading, journal)? {
         Identity::Known(index) | Identity::Earlier(index) => (rows[index].clone(), false),
         Identity::New(_) | Identity::Unnamed => {
             let row = journal.create_incarnation(NewIncarnation {
@@ -83,11 +88,6 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
             })?;
             (row, true)
         }
-    };
-    let reading = Reading {
-        instance: source.instance.clone(),
-        framing: source.plan.framing,
-        max_event_bytes: source.plan.max_event_bytes,
     };
     let path_buf = path.to_path_buf();
     let mut follow = Follow::new(file, path_buf.clone(), path_buf, Role::Copy, &reading)?;

@@ -60,13 +60,22 @@ pub struct FileStatus {
     pub renamed: bool,
 }
 
+/// A configured path at which there is nothing to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Absent {
+    /// The path.
+    pub path: PathBuf,
+    /// There is something, and it cannot be read; the log says why.
+    pub is_unreadable: bool,
+}
+
 /// How a source stands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SourceStatus {
     /// The files it follows.
     pub files: Vec<FileStatus>,
-    /// Configured paths at which there is no file now.
-    pub absent: Vec<PathBuf>,
+    /// Configured paths at which there is nothing to read now.
+    pub absent: Vec<Absent>,
     /// Whether it has looked at its files for the first time.
     pub looked: bool,
     /// Whether everything that is there was read, at the last look.
@@ -77,6 +86,14 @@ pub struct SourceStatus {
     pub records: u64,
     /// When it last handed a record to the journal.
     pub last_record_at: Option<Timestamp>,
+}
+
+impl SourceStatus {
+    /// How many bytes of its files are not journaled, as far as is known.
+    #[must_use]
+    pub fn unread_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size_bytes.saturating_sub(file.position)).sum()
+    }
 }
 
 /// A running source.
@@ -124,20 +141,11 @@ impl RunningSource {
         self.status.clone()
     }
 
-    /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then, and
-    /// gives how it stood at the end.
-    #[must_use]
-    pub fn stop(self, keep_reading: Duration) -> SourceStatus {
+    /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then.
+    pub fn stop(self, keep_reading: Duration) {
         let _ = self.signals.send(Signal::Stop { keep_reading });
         if self.thread.join().is_err() {
             tracing::error!(source = self.name, "the thread of a source ended in a panic");
         }
-        self.status.borrow().clone()
-    }
-
-    /// Whether its thread has ended, which it does by itself only when the journal is closed.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        self.thread.is_finished()
     }
 }

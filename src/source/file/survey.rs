@@ -1,18 +1,21 @@
 //! Looking around: which files are there, which incarnation each of them is, and what became of those that
 //! are not where they were.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::directory::{self, expand, homes, is_compressed, is_rotated_name_of};
+use super::Absent;
+use super::directory::{self, expand, homes, is_compressed, is_rotated_name_of, looks_rotated};
 use super::follow::{Follow, Role};
 use super::identity::{self, Identity, WINDOW_BYTES, identify, inode_of, read_at};
-use super::tailer::{Outcome, Tailer};
+use super::tailer::{Outcome, Pause, Tailer};
 use crate::config::plan::ReadFrom;
 use crate::event::{GapReason, Timestamp};
+use crate::flipt::{LineKind, read_line};
 use crate::journal::{IncarnationId, IncarnationRow, NewIncarnation};
 
 impl Tailer {
@@ -20,16 +23,27 @@ impl Tailer {
     pub(super) fn look_around(&mut self) -> Outcome<()> {
         let slots = expand(&self.source.plan.paths, self.source.plan.include_rotated);
         let mut absent = Vec::new();
+        let current: HashMap<PathBuf, (u64, u64)> = self
+            .follows
+            .iter()
+            .filter(|follow| follow.role == Role::Current)
+            .map(|follow| (follow.slot.clone(), follow.inode))
+            .collect();
         for slot in &slots {
-            if !self.visit_slot(slot)? {
-                absent.push(slot.clone());
+            let outcome = self.visit_slot(slot, current.get(slot).copied());
+            match self.forgive(slot, outcome)? {
+                Some(true) => {}
+                Some(false) => absent.push(Absent { path: slot.clone(), is_unreadable: false }),
+                None => absent.push(Absent { path: slot.clone(), is_unreadable: true }),
             }
         }
-        self.watch_homes(&slots);
+        let homes = self.homes_of(&slots);
+        self.watch_homes(&homes);
         self.name_current()?;
         self.find_missing(&slots)?;
-        self.read_missed_siblings(&slots)?;
+        self.read_siblings(&slots, &homes)?;
         self.trace_renames();
+        self.forget_the_gone();
         if !self.started {
             self.source.journal.mark_started(self.id)?;
             self.started = true;
@@ -41,40 +55,63 @@ impl Tailer {
         Ok(())
     }
 
-    /// Opens what is at a path now, if it is not followed yet. False where there is no file.
-    fn visit_slot(&mut self, slot: &Path) -> Outcome<bool> {
-        let found = std::fs::metadata(slot).ok().filter(std::fs::Metadata::is_file);
+    /// Opens what is at a path now, if it is not followed yet. False where there is nothing.
+    fn visit_slot(&mut self, slot: &Path, current: Option<(u64, u64)>) -> Outcome<bool> {
+        let found = match std::fs::metadata(slot) {
+            Ok(found) => Some(found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
         let inode = found.as_ref().map(inode_of);
-        let is_current = |follow: &Follow| follow.role == Role::Current && follow.slot == slot;
-        if let Some(current) = self.follows.iter_mut().find(|follow| is_current(follow)) {
-            if Some(current.inode) == inode {
+        if let Some(current) = current {
+            if Some(current) == inode {
                 return Ok(true);
             }
-            current.role = Role::Renamed;
+            if let Some(index) = self.index_of(current) {
+                self.follows[index].role = Role::Renamed;
+            }
         }
-        let Some(inode) = inode else { return Ok(false) };
-        if let Some(known) = self.follows.iter_mut().find(|follow| follow.inode == inode) {
+        let (Some(inode), Some(found)) = (inode, found) else { return Ok(false) };
+        if let Some(index) = self.index_of(inode) {
+            let known = &mut self.follows[index];
             known.role = Role::Current;
             known.slot = slot.to_path_buf();
             known.path = slot.to_path_buf();
             return Ok(true);
         }
-        match File::open(slot) {
-            Ok(file) => {
-                let path = slot.to_path_buf();
-                self.follows.push(Follow::new(file, path.clone(), path, Role::Current, &self.reading)?);
-                Ok(true)
+        if !found.is_file() {
+            return Err(Pause::File("it is no regular file".to_owned()));
+        }
+        let path = slot.to_path_buf();
+        let file = File::open(slot)?;
+        self.follows.push(Follow::new(file, path.clone(), path, Role::Current, &self.reading)?);
+        Ok(true)
+    }
+
+    /// The directories around the configured paths: the paths of each.
+    fn homes_of<'a>(&self, slots: &'a BTreeSet<PathBuf>) -> BTreeMap<PathBuf, Vec<&'a PathBuf>> {
+        let mut found: BTreeMap<PathBuf, Vec<&PathBuf>> = BTreeMap::new();
+        for slot in slots {
+            for home in homes(slot, self.source.plan.rotated_dir.as_deref()) {
+                found.entry(home).or_default().push(slot);
             }
-            Err(error) => {
-                self.say_once(format!("{} cannot be opened: {error}", slot.display()));
-                Ok(false)
-            }
+        }
+        found
+    }
+
+    /// Keeps what is remembered about files from growing for ever.
+    fn forget_the_gone(&mut self) {
+        const MANY: usize = 10_000;
+        if self.judged.len() > MANY {
+            self.judged.retain(|path, _| path.exists());
+        }
+        if self.said.len() > MANY {
+            self.said.clear();
         }
     }
 
-    fn watch_homes(&mut self, slots: &BTreeSet<PathBuf>) {
-        let rotated_dir = self.source.plan.rotated_dir.as_deref();
-        let mut directories: Vec<PathBuf> = slots.iter().flat_map(|slot| homes(slot, rotated_dir)).collect();
+    fn watch_homes(&mut self, homes: &BTreeMap<PathBuf, Vec<&PathBuf>>) {
+        let mut directories: Vec<PathBuf> = homes.keys().cloned().collect();
         directories.extend(
             self.source
                 .plan
@@ -84,7 +121,7 @@ impl Tailer {
                 .filter_map(|pattern| Path::new(pattern).parent().map(Path::to_path_buf))
                 .filter(|parent| !parent.to_str().is_some_and(directory::is_glob)),
         );
-        self.watch.set(directories);
+        self.must_look_again |= self.watch.set(directories);
         if let Some(reason) = self.watch.polling.clone() {
             let interval = humantime::format_duration(self.source.plan.poll_interval);
             self.say_once(format!("looking for changes every {interval}: {reason}"));
@@ -97,7 +134,9 @@ impl Tailer {
             self.follows.iter().filter(|follow| follow.row.is_none()).map(|follow| follow.inode).collect();
         for inode in unnamed {
             if let Some(index) = self.index_of(inode) {
-                self.name(index)?;
+                let path = self.follows[index].path.clone();
+                let outcome = self.name(index);
+                self.forgive(&path, outcome)?;
             }
         }
         Ok(())
@@ -108,11 +147,19 @@ impl Tailer {
         self.follows.iter().position(|follow| follow.inode == inode)
     }
 
+    fn identify(&self, file: &File) -> Outcome<Identity> {
+        Ok(identify(file, &self.rows, &self.reading, &self.source.journal)?)
+    }
+
+    fn is_earlier_state(&self, file: &File, row: &IncarnationRow) -> Outcome<bool> {
+        Ok(identity::is_earlier_state(file, row, &self.reading, &self.source.journal)?)
+    }
+
     /// Finds out which incarnation a followed file is, and reads on from where that stands.
     fn name(&mut self, index: usize) -> Outcome<()> {
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
-        match identify(&file, &self.rows, &self.source.journal)? {
+        match self.identify(&file)? {
             Identity::Unnamed => Ok(()),
             Identity::Known(known) => {
                 let row = self.rows[known].clone();
@@ -159,7 +206,7 @@ impl Tailer {
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
         let end = identity::last_line_end(&file, size)?;
-        if size < row.position && identity::is_earlier_state(&file, size, row, &self.source.journal)? {
+        if size < row.position && self.is_earlier_state(&file, row)? {
             return self.begin(index, end);
         }
         self.must_look_again = true;
@@ -223,7 +270,9 @@ impl Tailer {
             let replaced =
                 self.follows.iter().any(|follow| follow.role == Role::Current && follow.slot == slot);
             let given_up = Timestamp::now().since(row.grown_at) >= self.source.plan.rotated_idle;
-            if !self.follow_rest(&row, None)? && (replaced || given_up) {
+            let found = self.follow_rest(&row, None);
+            let found = self.forgive(&slot, found)?.unwrap_or(true);
+            if !found && (replaced || given_up) {
                 self.lose(&row, GapReason::Missing)?;
             }
         }
@@ -260,7 +309,7 @@ impl Tailer {
                     best = Some((rank.0, rank.1, path, file));
                 }
             } else if metadata.len() < row.position {
-                read_already |= identity::is_earlier_state(&file, metadata.len(), row, &self.source.journal)?;
+                read_already |= self.is_earlier_state(&file, row)?;
             }
         }
         if let Some((_, _, path, file)) = best {
@@ -269,11 +318,13 @@ impl Tailer {
             let role = if except.is_some() { Role::Copy } else { Role::Renamed };
             tracing::info!(source = self.source.name, path = %path.display(), "reading on in a renamed file or a copy");
             let mut follow = Follow::new(file, path, slot, role, &self.reading)?;
-            self.follows.retain(|other| other.inode != follow.inode || other.row.is_some());
             if follow.adopt(row.clone(), &self.reading)? {
+                self.follows.retain(|other| other.inode != follow.inode);
                 self.follows.insert(0, follow);
-                return Ok(true);
+            } else {
+                self.must_look_again = true; // it changed in this moment
             }
+            return Ok(true);
         }
         if read_already {
             // A copy that was made when less had been written, or one that is followed: all it holds is
@@ -283,85 +334,111 @@ impl Tailer {
         Ok(read_already)
     }
 
-    /// Rotated copies of files that came and went between two looks: nothing of them was read.
-    fn read_missed_siblings(&mut self, slots: &BTreeSet<PathBuf>) -> Outcome<()> {
-        let mut missed: Vec<(SystemTime, PathBuf, PathBuf, File)> = Vec::new();
-        let mut continued: Vec<(PathBuf, PathBuf, File)> = Vec::new();
-        for slot in slots {
-            for path in directory::files_in(&homes(slot, self.source.plan.rotated_dir.as_deref())) {
-                if slots.contains(&path) || !is_rotated_name_of(&path, slot) {
+    /// Files that are named like rotated copies: of files that came and went between two looks nothing was
+    /// read, and others may have been written to after they were let go.
+    fn read_siblings(
+        &mut self,
+        slots: &BTreeSet<PathBuf>,
+        homes: &BTreeMap<PathBuf, Vec<&PathBuf>>,
+    ) -> Outcome<()> {
+        let mut missed = Vec::new();
+        for (home, neighbours) in homes {
+            for path in directory::files_in(std::slice::from_ref(home)) {
+                if !looks_rotated(&path) || slots.contains(&path) {
                     continue;
                 }
-                let Ok(metadata) = std::fs::metadata(&path) else { continue };
+                let slot = neighbours.iter().find(|slot| is_rotated_name_of(&path, slot));
+                let (Some(slot), Ok(metadata)) = (slot, std::fs::metadata(&path)) else { continue };
                 let look = (metadata.ino(), metadata.len(), metadata.ctime());
-                let inode = inode_of(&metadata);
-                if self.judged.get(&path) == Some(&look)
-                    || self.follows.iter().any(|follow| follow.inode == inode)
-                {
+                let is_followed = self.index_of(inode_of(&metadata)).is_some();
+                if is_followed || self.judged.get(&path) == Some(&look) {
                     continue;
                 }
-                self.judged.insert(path.clone(), look);
-                if is_compressed(&path) {
-                    if self.started {
-                        self.say_once(format!(
-                            "{} is compressed and is not read; if it holds events that are missing, decompress it and use `audit-relay import`",
-                            path.display()
-                        ));
-                    }
-                    continue;
-                }
-                let Ok(file) = File::open(&path) else { continue };
-                match identify(&file, &self.rows, &self.source.journal)? {
-                    Identity::New(_) => {
+                let outcome = self.judge_sibling(&path, slot);
+                match self.forgive(&path, outcome)? {
+                    Some(Some(file)) => {
                         let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                        missed.push((modified, path, slot.clone(), file));
+                        missed.push((modified, path, (*slot).clone(), file));
                     }
-                    Identity::Known(index) => {
-                        let row = self.rows[index].id;
-                        if self.goes_beyond(&file, row)? {
-                            continued.push((path, slot.clone(), file));
-                        }
+                    Some(None) => {
+                        self.judged.insert(path, look);
                     }
-                    Identity::Unnamed | Identity::Earlier(_) => {}
+                    None => {}
                 }
-            }
-        }
-        for (path, slot, file) in continued {
-            tracing::info!(source = self.source.name, path = %path.display(), "reading on in a file that took another's place");
-            let follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
-            let inode = follow.inode;
-            self.follows.push(follow);
-            if let Some(index) = self.index_of(inode) {
-                self.name(index)?;
             }
         }
         missed.sort_by_key(|(modified, ..)| *modified);
         for (modified, path, slot, file) in missed {
-            // What was rotated before the relay first came is left alone (`import` takes it in), but a
-            // writer may still hold it: what is added from now on is read.
-            let position =
-                if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
-            let Some(row) = self.create(&file, &slot, position)? else { continue };
-            self.rows.insert(0, row.clone());
-            if !self.started && modified.elapsed().is_ok_and(|age| age >= self.source.plan.rotated_idle) {
-                self.close_row(&row, Vec::new())?;
-                continue;
-            }
-            if self.started {
-                tracing::info!(source = self.source.name, path = %path.display(), "reading a rotated file that came and went unseen");
-            }
-            let mut follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
-            if !follow.adopt(row, &self.reading)? {
-                self.must_look_again = true;
-                continue;
-            }
-            let before_current = self
-                .follows
-                .iter()
-                .position(|follow| follow.role == Role::Current)
-                .unwrap_or(self.follows.len());
-            self.follows.insert(before_current, follow);
+            let outcome = self.read_missed(modified, &path, slot, file);
+            self.forgive(&path, outcome)?;
         }
+        Ok(())
+    }
+
+    /// What a file named like a rotated copy is: one of which nothing was read (given back), one to be
+    /// followed again (and it is, after this), or one that is of no concern.
+    fn judge_sibling(&mut self, path: &Path, slot: &Path) -> Outcome<Option<File>> {
+        if is_compressed(path) {
+            if self.started {
+                self.say_once(format!(
+                    "{} is compressed and is not read; if it holds events that are missing, decompress it and use `audit-relay import`",
+                    path.display()
+                ));
+            }
+            return Ok(None);
+        }
+        let file = File::open(path)?;
+        match self.identify(&file)? {
+            Identity::New(line) => {
+                // Other programs leave files with such names too, this relay's own among them.
+                let line_kind = read_line(&line, self.reading.framing, &self.reading.instance);
+                let is_flipts = !matches!(line_kind, LineKind::Unparsed { .. });
+                Ok((is_flipts || line.len() >= WINDOW_BYTES).then_some(file))
+            }
+            Identity::Known(index) => {
+                let row = self.rows[index].clone();
+                let follows = |follow: &Follow| follow.row.as_ref().is_some_and(|known| known.id == row.id);
+                let goes_on = match self.follows.iter().any(follows) {
+                    true => self.goes_beyond(&file, row.id)?,
+                    false => file.metadata()?.len() > row.position,
+                };
+                if goes_on {
+                    tracing::info!(source = self.source.name, path = %path.display(), "reading on in a rotated file");
+                    let (path, slot) = (path.to_path_buf(), slot.to_path_buf());
+                    let follow = Follow::new(file, path, slot, Role::Renamed, &self.reading)?;
+                    let inode = follow.inode;
+                    self.follows.push(follow);
+                    if let Some(index) = self.index_of(inode) {
+                        self.name(index)?;
+                    }
+                }
+                Ok(None)
+            }
+            Identity::Unnamed | Identity::Earlier(_) => Ok(None),
+        }
+    }
+
+    /// Reads a rotated file of which nothing was read.
+    fn read_missed(&mut self, modified: SystemTime, path: &Path, slot: PathBuf, file: File) -> Outcome<()> {
+        // What was rotated before the relay first came is left alone (`import` takes it in), but a writer
+        // may still hold it: what is added from now on is read.
+        let position = if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
+        let Some(row) = self.create(&file, &slot, position)? else { return Ok(()) };
+        self.rows.insert(0, row.clone());
+        if !self.started && modified.elapsed().is_ok_and(|age| age >= self.source.plan.rotated_idle) {
+            return self.close_row(&row, Vec::new());
+        }
+        if self.started {
+            tracing::info!(source = self.source.name, path = %path.display(), "reading a rotated file that came and went unseen");
+        }
+        let mut follow = Follow::new(file, path.to_path_buf(), slot, Role::Renamed, &self.reading)?;
+        if !follow.adopt(row, &self.reading)? {
+            self.must_look_again = true;
+            return Ok(());
+        }
+        let before_current =
+            self.follows.iter().position(|follow| follow.role == Role::Current).unwrap_or(self.follows.len());
+        self.follows.insert(before_current, follow);
         Ok(())
     }
 

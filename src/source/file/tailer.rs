@@ -1,7 +1,7 @@
 //! The thread of one source: which files it follows, in what order, and what becomes of each.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const QUIET: Duration = Duration::from_millis(200);
 pub(super) enum Pause {
     /// The journal takes nothing: try again after a while.
     Stalled(String),
+    /// One file cannot be read: the others go on.
+    File(String),
     /// The journal is closed: end.
     Closed,
 }
@@ -47,14 +49,14 @@ impl From<IdentifyError> for Pause {
     fn from(error: IdentifyError) -> Self {
         match error {
             IdentifyError::Journal(error) => error.into(),
-            IdentifyError::Io(error) => Self::Stalled(format!("a file could not be read: {error}")),
+            IdentifyError::Io(error) => error.into(),
         }
     }
 }
 
 impl From<std::io::Error> for Pause {
     fn from(error: std::io::Error) -> Self {
-        Self::Stalled(format!("a file could not be read: {error}"))
+        Self::File(error.to_string())
     }
 }
 
@@ -81,7 +83,7 @@ pub(super) struct Tailer {
     /// Files beside a path that were looked at and are not to be read, by path: inode, size, change time.
     pub(super) judged: HashMap<PathBuf, (u64, u64, i64)>,
     /// What was said already, so that it is said once.
-    said: BTreeSet<String>,
+    pub(super) said: BTreeSet<String>,
     pub(super) watch: Watch,
     pub(super) status: watch::Sender<SourceStatus>,
 }
@@ -125,7 +127,7 @@ impl Tailer {
             let paused = match self.turn(look) {
                 Ok(()) => None,
                 Err(Pause::Closed) => return,
-                Err(Pause::Stalled(reason)) => Some(reason),
+                Err(Pause::Stalled(reason) | Pause::File(reason)) => Some(reason),
             };
             self.publish(paused.as_deref());
             if stopping.is_some_and(|until| Instant::now() >= until) {
@@ -191,7 +193,9 @@ impl Tailer {
         let mut again = false;
         for inode in order {
             let Some(index) = self.index_of(inode) else { continue };
-            again |= self.read_to_end(index)?;
+            let path = self.follows[index].path.clone();
+            let outcome = self.read_to_end(index);
+            again |= self.forgive(&path, outcome)?.unwrap_or_default();
         }
         self.settle()?;
         Ok(again)
@@ -240,13 +244,19 @@ impl Tailer {
         Ok(())
     }
 
-    /// Files that were renamed and have been silent for long are finished.
+    /// Whether a path is configured as such, so that a file is expected to come back to it.
+    fn is_plain_path(&self, slot: &Path) -> bool {
+        self.source.plan.paths.iter().any(|path| Path::new(path) == slot)
+    }
+
+    /// Files that were renamed and have been silent for long are finished, once the file at their path has
+    /// data; those that a glob found and that were deleted, without waiting for another.
     fn retire_idle(&mut self) -> Outcome<()> {
         let idle = self.source.plan.rotated_idle;
         while let Some(index) = self.follows.iter().position(|follow| {
             follow.role == Role::Renamed
                 && follow.grown_at.elapsed() >= idle
-                && (follow.is_unlinked()
+                && (follow.is_unlinked() && !self.is_plain_path(&follow.slot)
                     || self.follows.iter().any(|other| {
                         other.role == Role::Current && other.slot == follow.slot && other.size() > 0
                     }))
@@ -264,6 +274,19 @@ impl Tailer {
         }
         self.follows.remove(index);
         Ok(())
+    }
+
+    /// What cannot be read of one file is told once, and tried again at the next look: it is no reason to
+    /// leave the others.
+    pub(super) fn forgive<T>(&mut self, path: &Path, outcome: Outcome<T>) -> Outcome<Option<T>> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(Pause::File(reason)) => {
+                self.say_error_once(format!("{} cannot be read: {reason}", path.display()));
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
     }
 
     // === the journal ===
@@ -322,6 +345,7 @@ impl Tailer {
             row.fingerprint = advance.fingerprint.clone();
             row.finished = advance.finished;
             row.inode = advance.inode;
+            row.last_path.clone_from(&advance.last_path);
         }
     }
 
@@ -349,11 +373,18 @@ impl Tailer {
             GapReason::Truncated => "was truncated and no copy of it was found",
             _ => "is gone and was not found under another name",
         };
-        let message =
-            format!("{} {what}: lines written after byte {} of it may be missing", row.path, row.position);
-        tracing::error!(source = self.source.name, path = row.path, from = row.position, "gap: {message}");
+        let message = format!(
+            "{} {what}: lines written after byte {} of it may be missing",
+            row.last_path, row.position
+        );
+        tracing::error!(
+            source = self.source.name,
+            path = row.last_path,
+            from = row.position,
+            "gap: {message}"
+        );
         let detail =
-            GapDetail { reason, path: Some(row.path.clone()), from: row.position, to: None, message };
+            GapDetail { reason, path: Some(row.last_path.clone()), from: row.position, to: None, message };
         let original = serde_json::to_vec(&detail).unwrap_or_default();
         let gap = NewRecord {
             id: EventId::of_line(row.name, row.position, &original),
@@ -406,6 +437,12 @@ impl Tailer {
                 follow.path.display(),
                 follow.slot.display()
             ));
+        }
+    }
+
+    pub(super) fn say_error_once(&mut self, message: String) {
+        if self.said.insert(message.clone()) {
+            tracing::error!(source = self.source.name, "{message}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a source learns that files changed: by the system's notifications where these work, by looking
 //! where they do not.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use rustix::fs::statfs;
 
 use super::directory::looks_rotated;
+use super::identity::inode_of;
 
 /// What wakes a source up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,8 @@ pub(super) enum Signal {
 /// Watches directories; says so when it cannot.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
-    watched: BTreeSet<PathBuf>,
+    /// What is watched under which name: a name may come to mean another directory.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
     /// Why changes are looked for instead of waited for.
     pub(super) polling: Option<String>,
 }
@@ -67,34 +69,55 @@ impl Watch {
             let _ = signals.send(signal);
         };
         match notify::recommended_watcher(handler) {
-            Ok(watcher) => Self { watcher: Some(watcher), watched: BTreeSet::new(), polling: None },
+            Ok(watcher) => Self { watcher: Some(watcher), watched: BTreeMap::new(), polling: None },
             Err(error) => Self::polling(format!("the system gives no notifications: {error}")),
         }
     }
 
     fn polling(reason: String) -> Self {
-        Self { watcher: None, watched: BTreeSet::new(), polling: Some(reason) }
+        Self { watcher: None, watched: BTreeMap::new(), polling: Some(reason) }
     }
 
-    /// Watches exactly these directories, or their nearest parent that exists.
-    pub(super) fn set(&mut self, directories: impl IntoIterator<Item = PathBuf>) {
-        let wanted: BTreeSet<PathBuf> =
-            directories.into_iter().filter_map(|directory| nearest_existing(&directory)).collect();
-        let Some(watcher) = &mut self.watcher else { return };
-        for gone in self.watched.difference(&wanted) {
-            let _ = watcher.unwatch(gone);
+    /// Watches exactly these directories, or their nearest parent that exists. True where one is new: what
+    /// happened in it until now was not seen.
+    pub(super) fn set(&mut self, directories: impl IntoIterator<Item = PathBuf>) -> bool {
+        let wanted: BTreeMap<PathBuf, (u64, u64)> = directories
+            .into_iter()
+            .filter_map(|directory| nearest_existing(&directory))
+            .filter_map(|directory| {
+                let inode = inode_of(&std::fs::metadata(&directory).ok()?);
+                Some((directory, inode))
+            })
+            .collect();
+        let Some(watcher) = &mut self.watcher else { return false };
+        let mut is_new = false;
+        for (path, inode) in &self.watched {
+            if wanted.get(path) != Some(inode) {
+                let _ = watcher.unwatch(path);
+            }
         }
-        for new in wanted.difference(&self.watched) {
-            if let Some(kind) = blind_file_system(new) {
+        self.watched.retain(|path, inode| wanted.get(path) == Some(inode));
+        for (path, inode) in wanted {
+            if self.watched.contains_key(&path) {
+                continue;
+            }
+            if let Some(kind) = blind_file_system(&path) {
                 *self = Self::polling(format!("notifications do not reach {kind} file systems"));
-                return;
+                return true;
             }
-            if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                *self = Self::polling(format!("a directory cannot be watched: {error}"));
-                return;
+            match watcher.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.watched.insert(path, inode);
+                    is_new = true;
+                }
+                Err(_) if !path.exists() => {} // gone again: the next look finds what is there then
+                Err(error) => {
+                    *self = Self::polling(format!("a directory cannot be watched: {error}"));
+                    return true;
+                }
             }
         }
-        self.watched = wanted;
+        is_new
     }
 }
 

@@ -151,3 +151,15 @@ fn a_second_relay_waits_for_the_first_to_end() {
     receiver.wait_for(1);
     assert!(second.stop().status.success());
 }
+
+#[test]
+fn a_file_of_one_line_without_an_end_can_be_imported() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    place.append("one.log", flag_line("checkout", "a"));
+    let output =
+        place.command(&["import", "one.log", "--source", "flipt", "-c", "relay.yaml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("1 new records"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(receiver.received().len(), 1);
+}

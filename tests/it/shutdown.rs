@@ -65,6 +65,36 @@ fn what_cannot_be_delivered_in_time_is_said_and_goes_out_after_the_next_start() 
 }
 
 #[test]
+fn an_output_that_nobody_reads_does_not_keep_the_process() {
+    let place = Workplace::new();
+    place.configure(
+        "
+data_dir: DIR/data
+shutdown_timeout: 1s
+sources:
+  flipt: {type: file, path: DIR/audit.log}
+destinations:
+  screen: {type: console}
+routes:
+  all: {to: [screen]}
+",
+    );
+    let lines: String = (0..2_000).map(|index| flag_line("checkout", &index.to_string()) + "\n").collect();
+    place.append("audit.log", lines);
+    let mut command = place.command(&["run", "--config", "relay.yaml"]);
+    let (_unread, stdout) = std::io::pipe().unwrap();
+    let mut child = command.stdout(stdout).stderr(std::process::Stdio::null()).spawn().unwrap();
+    crate::support::eventually("it blocks on its output", || {
+        let journal = std::fs::metadata(place.path("data/journal.db-wal")).ok()?;
+        (journal.len() > 100_000).then_some(())
+    });
+    let status = std::process::Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(status.unwrap().success());
+    let status = crate::support::eventually("it ends", || child.try_wait().unwrap());
+    assert!(status.success());
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let receiver = Receiver::scripted(|_, _| Reply::Hang);
     let place = place(&receiver, "");
@@ -73,8 +103,7 @@ fn a_second_signal_ends_at_once() {
     receiver.wait_for(1);
     relay.signal("TERM");
     relay.wait_for_log("stopping");
-    relay.signal("TERM");
-    let exit = relay.wait();
+    let exit = relay.insist("TERM");
     assert_eq!(exit.status.code(), Some(1));
     assert!(exit.log.contains("a second signal"), "{}", exit.log);
 }

@@ -250,3 +250,93 @@ fn where_notifications_are_not_wanted_the_relay_looks_for_changes() {
     receiver.wait_for(2);
     assert!(relay.log().contains("looking for changes every 20ms"));
 }
+
+#[test]
+fn a_copy_that_was_made_when_less_had_been_written_is_no_gap_and_no_news() {
+    let receiver = Receiver::start();
+    let place = place(&receiver, "DIR/log/audit.log", "");
+    let app = "{\"L\":\"INFO\",\"T\":\"2026-11-22T07:32:30Z\",\"M\":\"finished unary call\"}\n";
+    place.append("log/audit.log", line("a") + &line("b") + app);
+    let relay = place.run();
+    relay.wait_for_log("waiting for more");
+    std::fs::copy(place.path("log/audit.log"), place.path("log/audit.log.1")).unwrap();
+    place.append("log/audit.log", line("c"));
+    receiver.wait_for(3);
+    let file = OpenOptions::new().write(true).open(place.path("log/audit.log")).unwrap();
+    file.set_len(0).unwrap();
+    place.append("log/audit.log", line("d"));
+    receiver.wait_for(4);
+    assert!(relay.stop().status.success());
+    let relay = place.run();
+    relay.wait_for_log("waiting for more");
+    assert!(relay.stop().status.success());
+    assert_eq!(marks(&receiver), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn files_of_other_programs_beside_the_log_are_left_alone() {
+    let receiver = Receiver::start();
+    let place = place(&receiver, "DIR/log/audit.log", "");
+    place.append("log/audit.log", line("a"));
+    let relay = place.run();
+    relay.wait_for_log("waiting for more");
+    place.append("log/audit.log.pos", "/var/log/audit.log 00000010\n");
+    place.append("log/audit.log.2", "{\"not\":\"of Flipt\"}\n");
+    place.append("log/audit.log", line("b"));
+    receiver.wait_for(2);
+    assert!(relay.stop().status.success());
+    assert_eq!(marks(&receiver), ["a", "b"]);
+}
+
+#[test]
+fn a_rotated_file_that_was_let_go_is_read_on_when_it_grows_again() {
+    let receiver = Receiver::start();
+    let place = place(&receiver, "DIR/log/audit.log", ", rotated_idle: 10ms");
+    place.append("log/audit.log", line("a"));
+    let relay = place.run();
+    relay.wait_for_log("waiting for more");
+    rename(place.path("log/audit.log"), place.path("log/audit.log.1")).unwrap();
+    place.append("log/audit.log", line("b"));
+    receiver.wait_for(2);
+    let held = || {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", relay.id())).unwrap().filter_map(Result::ok);
+        open.filter_map(|entry| std::fs::read_link(entry.path()).ok())
+            .any(|path| path.ends_with("audit.log.1"))
+    };
+    crate::support::eventually("the rotated file is let go", || (!held()).then_some(()));
+    place.append("log/audit.log.1", line("c"));
+    receiver.wait_for(3);
+    assert_eq!(marks(&receiver), ["a", "b", "c"]);
+}
+
+#[test]
+fn one_file_that_cannot_be_read_stalls_no_other() {
+    let receiver = Receiver::start();
+    let place = place(&receiver, "'DIR/log/*.log'", "");
+    symlink("/proc/self/mem", place.path("log/a.log")).unwrap();
+    std::fs::create_dir(place.path("log/c.log")).unwrap();
+    place.append("log/b.log", line("b"));
+    let relay = place.run();
+    receiver.wait_for(1);
+    place.append("log/b.log", line("c"));
+    receiver.wait_for(2);
+    let exit = relay.stop();
+    assert!(exit.status.success());
+    assert!(exit.log.contains("a.log cannot be read"), "{}", exit.log);
+}
+
+#[test]
+fn a_directory_that_is_swapped_behind_a_link_is_seen() {
+    let receiver = Receiver::start();
+    let place = place(&receiver, "DIR/log/current/audit.log", "");
+    place.write("log/one/audit.log", line("a"));
+    symlink("one", place.path("log/current")).unwrap();
+    let relay = place.run();
+    relay.wait_for_log("waiting for more");
+    place.write("log/two/audit.log", line("b"));
+    symlink("two", place.path("log/next")).unwrap();
+    rename(place.path("log/next"), place.path("log/current")).unwrap();
+    place.append("log/two/audit.log", line("c"));
+    receiver.wait_for(3);
+    assert_eq!(marks(&receiver), ["a", "b", "c"]);
+}

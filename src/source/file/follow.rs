@@ -244,8 +244,8 @@ impl Follow {
         if known_head == 0 {
             // Nothing is journaled yet: the file is the one that was named if it has that first line.
             let head = read_at(&self.file, 0, WINDOW_BYTES)?;
-            let first = identity::first_line(&head).map(identity::hash);
-            return Ok(self.row.as_ref().is_none_or(|row| first == Some(row.first_line_hash)));
+            let first = identity::hash(identity::first_line(&head).unwrap_or(&head));
+            return Ok(self.row.as_ref().is_none_or(|row| first == row.first_line_hash));
         }
         Ok(self.window_before(self.position)? == self.tail
             && read_at(&self.file, 0, known_head)? == self.head[..known_head])

@@ -156,6 +156,18 @@ impl Relay {
         assert!(status.success());
     }
 
+    /// Sends a signal again and again until it ends, and how it ended.
+    pub fn insist(mut self, name: &str) -> Exit {
+        eventually("the relay gives in", || {
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_none() {
+                self.signal(name);
+            }
+            ended
+        });
+        self.wait()
+    }
+
     /// SIGTERM, and how it ended.
     pub fn stop(self) -> Exit {
         self.signal("TERM");

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::chain;
+use super::chain::{self, Accepted};
 use super::job::{Job, Refusal};
 use super::ledger::Ledger;
 use super::schema::{key, write_meta};
@@ -202,9 +202,6 @@ impl<'a> Inserter<'a> {
         self.id.clear();
         // Writing to a string cannot fail.
         let _ = write!(self.id, "{}", record.id);
-        let kind = record.kind as i64;
-        let digest = chain::digest(sequence, &self.id, kind, self.now, &record.original);
-        let link = chain::link(&heads.chain, &digest);
         let (mut namespace_state, mut namespace) = namespace_columns(&record.keys.namespace);
         let order_key = match &record.keys.order {
             OrderRef::Known(order_key) => Some(order_key.as_str()),
@@ -219,28 +216,51 @@ impl<'a> Inserter<'a> {
         };
         let entity = record.keys.entity.as_ref();
         let trace = record.trace.as_ref();
-        let inserted = self.insert.execute(params![
-            sequence.cast_signed(),
-            self.id,
-            kind,
-            self.source,
-            self.incarnation,
-            record.offset.cast_signed(),
-            self.ledger.epoch,
-            record.framing as i64,
-            self.now,
-            record.event_time.map(Timestamp::unix_micros),
+        let row = Accepted {
+            sequence,
+            id: &self.id,
+            kind: record.kind as i64,
+            source: self.source,
+            incarnation: self.incarnation,
+            offset: record.offset.cast_signed(),
+            epoch: self.ledger.epoch,
+            framing: record.framing as i64,
+            accepted_at: self.now,
+            event_time: record.event_time.map(Timestamp::unix_micros),
             namespace_state,
             namespace,
-            entity.map(|entity| entity.kind.as_str()),
-            entity.map(|entity| entity.id.as_str()),
+            entity_kind: entity.map(|entity| entity.kind.as_str()),
+            entity_id: entity.map(|entity| entity.id.as_str()),
             order_key,
+            detail: record.detail.as_deref(),
+            traceparent: trace.map(|trace| trace.traceparent.as_str()),
+            tracestate: trace.and_then(|trace| trace.tracestate.as_deref()),
+            original: &record.original,
+        };
+        let digest = chain::digest(&row);
+        let link = chain::link(&heads.chain, &digest);
+        let inserted = self.insert.execute(params![
+            row.sequence.cast_signed(),
+            row.id,
+            row.kind,
+            row.source,
+            row.incarnation,
+            row.offset,
+            row.epoch,
+            row.framing,
+            row.accepted_at,
+            row.event_time,
+            row.namespace_state,
+            row.namespace,
+            row.entity_kind,
+            row.entity_id,
+            row.order_key,
             digest,
             link,
-            record.detail,
-            trace.map(|trace| trace.traceparent.as_str()),
-            trace.and_then(|trace| trace.tracestate.as_deref()),
-            record.original,
+            row.detail,
+            row.traceparent,
+            row.tracestate,
+            row.original,
         ])?;
         if inserted == 0 {
             return Ok(false);

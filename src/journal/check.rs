@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::mpsc;
 
+use super::chain::Follower;
 use super::open;
-use super::rows::{digest_fits, number};
+use super::rows::{RECORD_COLUMNS, digest_fits, link_fits, number};
 use super::shared::Shared;
 use super::writer::Command;
 
@@ -60,7 +61,7 @@ fn pause(stop: &Receiver<()>, length: Duration) -> bool {
     !matches!(stop.recv_timeout(length), Err(RecvTimeoutError::Timeout))
 }
 
-/// Checks the structure, then the digest of every record; `rest` is called after each slice and says
+/// Checks the structure, then the digest of every record and the chain over all; `rest` is called after each slice and says
 /// whether to go on. Returns how many records were checked, or `None` if it was told to end.
 pub(super) fn full_check(
     shared: &Shared,
@@ -76,36 +77,63 @@ pub(super) fn full_check(
     if structure != "ok" {
         shared.set_damaged(structure.lines().next().unwrap_or_default(), false);
     }
-    let (mut after, mut checked, mut corrupt) = (0, 0, 0);
+    let mut walk = Walk { follower: Follower::begin(&conn, 0)?, checked: 0, corrupt: 0, said: false };
     loop {
         let began = Instant::now();
-        let slice = walk(&conn, after, &mut corrupt)?;
+        let more = walk.slice(&conn)?;
         // The start has counted the newest ones already.
-        shared.corrupt_records.fetch_max(corrupt, Ordering::Relaxed);
-        let Some((last, count)) = slice else { return Ok(Some(checked)) };
-        (after, checked) = (last, checked + count);
+        shared.corrupt_records.fetch_max(walk.corrupt, Ordering::Relaxed);
+        if !more {
+            return Ok(Some(walk.checked));
+        }
         if !rest(began.elapsed()) {
             return Ok(None);
         }
     }
 }
 
-/// Verifies one slice; returns its last sequence and how many there were.
-fn walk(conn: &Connection, after: u64, corrupt: &mut u64) -> rusqlite::Result<Option<(u64, u64)>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT sequence, id, kind, accepted_at, digest, original FROM records
-         WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
-    )?;
-    let mut rows = statement.query([after.cast_signed(), SLICE])?;
-    let mut found = None;
-    while let Some(row) = rows.next()? {
-        let sequence = number(row, 0)?;
-        if !digest_fits(row).unwrap_or(false) {
-            *corrupt += 1;
-            tracing::error!(sequence, "a record was altered since it was accepted");
+/// The walk over all records.
+struct Walk {
+    follower: Follower,
+    checked: u64,
+    corrupt: u64,
+    /// Whether it was said that the chain is broken: what follows the first break tells nothing new.
+    said: bool,
+}
+
+impl Walk {
+    /// Verifies one slice; whether there was anything.
+    fn slice(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
+        let moment = conn.unchecked_transaction()?;
+        self.follower.go_on(&moment)?;
+        let mut statement = moment.prepare_cached(&format!(
+            "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+        ))?;
+        let mut rows = statement.query([self.follower.passed().cast_signed(), SLICE])?;
+        let checked = self.checked;
+        while let Some(row) = rows.next()? {
+            let sequence = number(row, 0)?;
+            let missing = self.follower.missing_before(sequence);
+            if !missing.is_empty() {
+                self.corrupt = self.corrupt.saturating_add(missing.end - missing.start);
+                self.broken(missing.start, "records are missing from here on");
+            }
+            let link_fits = link_fits(&mut self.follower, row)?;
+            let digest_fits = digest_fits(row).unwrap_or(false);
+            self.corrupt = self.corrupt.saturating_add(u64::from(!digest_fits || !link_fits));
+            if !digest_fits {
+                tracing::error!(sequence, "a record was altered since it was accepted");
+            } else if !link_fits {
+                self.broken(sequence, "this record does not fit to the one before");
+            }
+            self.checked += 1;
         }
-        let count = found.map_or(0, |(_, count)| count);
-        found = Some((sequence, count + 1));
+        Ok(self.checked > checked)
     }
-    Ok(found)
+
+    fn broken(&mut self, sequence: u64, what: &str) {
+        if !std::mem::replace(&mut self.said, true) {
+            tracing::error!(sequence, "the chain of records is broken: {what}");
+        }
+    }
 }

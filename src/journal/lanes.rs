@@ -113,6 +113,25 @@ pub(super) fn is_registered(conn: &Connection, name: &str) -> rusqlite::Result<b
         .query_row([name], |row| row.get(0))
 }
 
+/// Every destination that was ever registered: name, cursor, books.
+pub(super) fn all(conn: &Connection) -> rusqlite::Result<Vec<(String, Sequence, Books)>> {
+    conn.prepare_cached(
+        "SELECT name, cursor, delivered, not_routed, dead, purged FROM destinations ORDER BY name",
+    )?
+    .query_map([], |row| Ok((row.get(0)?, number(row, 1)?, books(row, 2)?)))?
+    .collect()
+}
+
+/// Four columns: delivered, not_routed, dead, purged.
+fn books(row: &Row<'_>, first: usize) -> rusqlite::Result<Books> {
+    Ok(Books {
+        delivered: number(row, first)?,
+        not_routed: number(row, first + 1)?,
+        dead: number(row, first + 2)?,
+        purged: number(row, first + 3)?,
+    })
+}
+
 /// The row of a destination, made if it is new. A new one begins with the oldest record that is left.
 pub(super) fn register(
     conn: &Connection,
@@ -133,12 +152,7 @@ pub(super) fn register(
                 id: DestinationId(row.get(0)?),
                 first_seen_at: Timestamp::from_unix_micros(row.get(1)?),
                 cursor: number(row, 2)?,
-                books: Books {
-                    delivered: number(row, 3)?,
-                    not_routed: number(row, 4)?,
-                    dead: number(row, 5)?,
-                    purged: number(row, 6)?,
-                },
+                books: books(row, 3)?,
                 open_batch: None,
             })
         },

@@ -113,7 +113,7 @@ pub(super) struct Ledger {
     pub(super) epoch: i64,
     pub(super) parents: Parents,
     instances: HashMap<SourceId, Arc<str>>,
-    /// The cursors of the destinations that were registered since the start.
+    /// The cursor of every destination in the table, whether or not it was registered since the start.
     pub(super) cursors: HashMap<DestinationId, u64>,
     /// Bytes of `unparsed` originals that may be kept.
     pub(super) unparsed_limit: u64,
@@ -128,7 +128,7 @@ impl Ledger {
             epoch: read_meta(conn, key::EPOCH)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
             parents: Parents::default(),
             instances: HashMap::new(),
-            cursors: HashMap::new(),
+            cursors: cursors(conn)?,
             unparsed_limit,
             unparsed_said: false,
         })
@@ -138,15 +138,7 @@ impl Ledger {
         self.heads = Heads::load(conn)?;
         self.parents.forget();
         self.instances.clear();
-        let mut statement = conn.prepare_cached("SELECT cursor FROM destinations WHERE id = ?1")?;
-        for destination in self.cursors.keys().copied().collect::<Vec<_>>() {
-            let stored = statement.query_row([destination.0], |row| number(row, 0)).optional()?;
-            match stored {
-                Some(cursor) => self.cursors.insert(destination, cursor),
-                // Its registration was never committed.
-                None => self.cursors.remove(&destination),
-            };
-        }
+        self.cursors = cursors(conn)?;
         Ok(())
     }
 
@@ -161,4 +153,10 @@ impl Ledger {
         self.instances.insert(source, Arc::clone(&name));
         Ok(name)
     }
+}
+
+fn cursors(conn: &Connection) -> rusqlite::Result<HashMap<DestinationId, u64>> {
+    conn.prepare_cached("SELECT id, cursor FROM destinations")?
+        .query_map([], |row| Ok((DestinationId(row.get(0)?), number(row, 1)?)))?
+        .collect()
 }

@@ -225,8 +225,17 @@ impl Journal {
         self.read(move |conn, _| lanes::is_registered(conn, &name)).await
     }
 
-    /// The row of a destination; a new one begins with the oldest record that is left. Until the process
-    /// ends nothing is removed that a registered destination has not passed.
+    /// Every destination that was ever registered, configured still or not: its name, its cursor, its
+    /// books. Each of them holds what it has not passed.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn destinations(&self) -> Result<Vec<(String, Sequence, Books)>, JournalError> {
+        self.read(|conn, _| lanes::all(conn)).await
+    }
+
+    /// The row of a destination; a new one begins with the oldest record that is left. From then on nothing
+    /// is removed that it has not passed, in this run or a later one, whether or not it is registered again.
     ///
     /// # Errors
     /// See [`JournalError`].
@@ -251,7 +260,7 @@ impl Journal {
         answer.await.unwrap_or(Err(JournalError::Closed))
     }
 
-    /// Rows after a sequence, in order.
+    /// Rows after a sequence, in order. What should lie between them and does not is [`ReadRow::Corrupt`].
     ///
     /// # Errors
     /// See [`JournalError`].

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
-use super::rows::digest_fits;
+use super::rows::{RECORD_COLUMNS, digest_fits};
 use super::schema::{self, APPLICATION_ID, MigrateError};
 use super::shared::Files;
 use super::{JournalError, OpenError, OpenReport, Options, lock, salvage, upkeep};
@@ -144,9 +144,8 @@ fn has_header(path: &Path) -> io::Result<bool> {
 }
 
 fn check_newest(conn: &Connection) -> rusqlite::Result<u64> {
-    let mut statement = conn.prepare(
-        "SELECT sequence, id, kind, accepted_at, digest, original FROM records ORDER BY sequence DESC LIMIT ?1",
-    )?;
+    let mut statement =
+        conn.prepare(&format!("SELECT {RECORD_COLUMNS} FROM records ORDER BY sequence DESC LIMIT ?1"))?;
     let mut rows = statement.query([CHECKED_RECORDS])?;
     let mut corrupt = 0;
     while let Some(row) = rows.next()? {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::mpsc;
 
-use super::rows::{Names, RECORD_COLUMNS, number};
+use super::chain::Follower;
+use super::rows::{Names, RECORD_COLUMNS, link_fits, number};
 use super::shared::Shared;
 use super::{JournalError, ReadLimit, ReadRow, open};
 use crate::event::Sequence;
@@ -69,14 +70,18 @@ impl Reader {
     }
 }
 
-/// Rows after a sequence, one range scan.
+/// Rows after a sequence, one range scan. A row whose link does not fit to the one before is corrupt, and
+/// so is a sequence that should be there and is not.
 pub(super) fn after(
     conn: &Connection,
     names: &mut Names,
     after: Sequence,
     limit: ReadLimit,
 ) -> rusqlite::Result<Vec<ReadRow>> {
-    let mut statement = conn.prepare_cached(&format!(
+    // What was removed, and what is left, must be of one moment.
+    let moment = conn.unchecked_transaction()?;
+    let mut follower = Follower::begin(&moment, after)?;
+    let mut statement = moment.prepare_cached(&format!(
         "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
     ))?;
     let max_rows = i64::try_from(limit.max_rows).unwrap_or(i64::MAX);
@@ -84,11 +89,20 @@ pub(super) fn after(
     let mut found = Vec::new();
     let mut bytes = 0_usize;
     while let Some(row) = rows.next()? {
+        let sequence = number(row, 0)?;
+        let room = limit.max_rows - found.len();
+        found.extend(
+            follower.missing_before(sequence).take(room).map(|sequence| ReadRow::Corrupt { sequence }),
+        );
+        if found.len() >= limit.max_rows {
+            break;
+        }
         bytes = bytes.saturating_add(row.get_ref(5)?.as_blob().map_or(0, <[u8]>::len));
         if bytes > limit.max_bytes && !found.is_empty() {
             break;
         }
-        found.push(names.record(conn, row)?);
+        let fits = link_fits(&mut follower, row)?;
+        found.push(if fits { names.record(&moment, row)? } else { ReadRow::Corrupt { sequence } });
     }
     Ok(found)
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::ReadRow;
-use super::chain::{self, Hash};
+use super::chain::{self, Accepted, Follower, Hash};
 use crate::event::{
     Entity, EntityKind, EventId, Framing, Namespace, OrderKey, RecordKind, StoredRecord, Timestamp,
     TraceContext,
 };
 
-/// The columns that [`Names::record`] reads, in its order.
+/// The columns that a record is read and verified by, in the order of [`accepted`].
 pub(super) const RECORD_COLUMNS: &str = "sequence, id, kind, accepted_at, digest, original, source, epoch, framing, \
-     event_time, namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate";
+     event_time, namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate, \
+     incarnation, offset, chain";
 
 /// SQLite's integers are signed; ours are stored bit for bit.
 pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
@@ -127,10 +128,39 @@ impl Names {
     }
 }
 
-/// Whether a row that begins with sequence, id, kind, accepted_at, digest, original is what was accepted.
+/// What acceptance has fixed, of a row that begins with [`RECORD_COLUMNS`].
+pub(super) fn accepted<'a>(row: &'a Row<'_>) -> rusqlite::Result<Accepted<'a>> {
+    let text = |index| -> rusqlite::Result<Option<&'a str>> { Ok(row.get_ref(index)?.as_str_or_null()?) };
+    Ok(Accepted {
+        sequence: number(row, 0)?,
+        id: row.get_ref(1)?.as_str()?,
+        kind: row.get(2)?,
+        accepted_at: row.get(3)?,
+        original: row.get_ref(5)?.as_blob()?,
+        source: row.get(6)?,
+        epoch: row.get(7)?,
+        framing: row.get(8)?,
+        event_time: row.get(9)?,
+        namespace_state: row.get(10)?,
+        namespace: text(11)?,
+        entity_kind: text(12)?,
+        entity_id: text(13)?,
+        order_key: text(14)?,
+        detail: text(15)?,
+        traceparent: text(16)?,
+        tracestate: text(17)?,
+        incarnation: row.get(18)?,
+        offset: row.get(19)?,
+    })
+}
+
+/// Whether a row that begins with [`RECORD_COLUMNS`] is what was accepted.
 pub(super) fn digest_fits(row: &Row<'_>) -> rusqlite::Result<bool> {
     let stored: Hash = row.get(4)?;
-    let id = row.get_ref(1)?.as_str()?;
-    let original = row.get_ref(5)?.as_blob()?;
-    Ok(stored == chain::digest(number(row, 0)?, id, row.get(2)?, row.get(3)?, original))
+    Ok(stored == chain::digest(&accepted(row)?))
+}
+
+/// Passes a row that begins with [`RECORD_COLUMNS`]; whether its link fits.
+pub(super) fn link_fits(follower: &mut Follower, row: &Row<'_>) -> rusqlite::Result<bool> {
+    Ok(follower.pass(number(row, 0)?, row.get(4).ok(), row.get(20).ok()))
 }

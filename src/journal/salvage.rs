@@ -8,9 +8,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
 use super::OpenError;
-use super::chain;
+use super::chain::{self, Accepted};
 use super::open::{beside, create, remove_database, sync_directory};
-use super::rows::{digest_fits, number};
+use super::rows::{RECORD_COLUMNS, digest_fits, number};
 use super::schema::{self, Heads, key, write_meta};
 use super::shared::Files;
 use crate::event::{EventId, GapDetail, GapReason, RecordKind, Sequence, Timestamp};
@@ -50,7 +50,7 @@ const TABLES: [&str; 14] = [
 const MAX_PROBES: u32 = 20_000;
 
 /// Copies whatever is readable of the journal `from` into a fresh one, `into`, which must not exist: a
-/// new epoch, sequences and ids kept, and at its end a gap record that says what is missing. `from` is
+/// new epoch; sequences, ids, and the rows of sources and epochs kept, since digests cover them; and at its end a gap record that says what is missing. `from` is
 /// only read. Nobody else may have it open.
 ///
 /// # Errors
@@ -143,14 +143,10 @@ fn copy_table(old: &Connection, fresh: &Connection, table: &str) -> rusqlite::Re
 
 /// Copies every record whose digest fits, around what cannot be read. Returns the highest sequence seen.
 fn copy_records(old: &Connection, fresh: &Connection) -> rusqlite::Result<u64> {
-    // The first six are what a digest is verified by.
-    const LED: [&str; 6] = ["sequence", "id", "kind", "accepted_at", "digest", "original"];
+    // First what a record is verified by.
+    let mut columns: Vec<String> = RECORD_COLUMNS.split(", ").map(str::to_owned).collect();
     let others = shared_columns(old, fresh, "records")?;
-    let columns: Vec<String> = LED
-        .iter()
-        .map(|column| (*column).to_owned())
-        .chain(others.into_iter().filter(|column| !LED.contains(&column.as_str())))
-        .collect();
+    columns.extend(others.into_iter().filter(|column| !RECORD_COLUMNS.split(", ").any(|led| led == column)));
     let mut insert = fresh.prepare(&insert_statement("records", &columns))?;
     let select = format!(
         "SELECT {} FROM records WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence",
@@ -277,27 +273,54 @@ fn append_gap(
          ON CONFLICT (name, instance) DO NOTHING",
         [],
     )?;
-    let id = EventId::of_sequence(epoch_name, sequence, &original).to_string();
-    let now = Timestamp::now().unix_micros();
-    let kind = RecordKind::Gap as i64;
-    let digest = chain::digest(sequence, &id, kind, now, &original);
+    let source = fresh.query_row(
+        "SELECT id FROM sources WHERE name = 'journal' AND instance = 'audit-relay'",
+        [],
+        |row| row.get(0),
+    )?;
+    let row = Accepted {
+        sequence,
+        id: &EventId::of_sequence(epoch_name, sequence, &original).to_string(),
+        kind: RecordKind::Gap as i64,
+        source,
+        incarnation: None,
+        offset: 0,
+        epoch,
+        framing: 0,
+        accepted_at: Timestamp::now().unix_micros(),
+        event_time: None,
+        namespace_state: 0,
+        namespace: None,
+        entity_kind: None,
+        entity_id: None,
+        order_key: None,
+        detail: None,
+        traceparent: None,
+        tracestate: None,
+        original: &original,
+    };
+    let digest = chain::digest(&row);
     fresh.execute(
         "INSERT INTO records (sequence, id, kind, source, offset, epoch, framing, accepted_at, namespace_state,
-           digest, chain, original)
-         SELECT ?1, ?2, ?3, id, 0, ?4, 0, ?5, 0, ?6, ?7, ?8 FROM sources
-           WHERE name = 'journal' AND instance = 'audit-relay'",
+           digest, chain, original) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
-            sequence.cast_signed(),
-            id,
-            kind,
-            epoch,
-            now,
+            row.sequence.cast_signed(),
+            row.id,
+            row.kind,
+            row.source,
+            row.offset,
+            row.epoch,
+            row.framing,
+            row.accepted_at,
+            row.namespace_state,
             digest,
             chain::link(&heads.chain, &digest),
-            original
+            row.original,
         ],
     )?;
     write_meta(fresh, key::SEQUENCE_FLOOR, sequence.cast_signed())?;
+    // What is missing before it is told of by this record.
+    write_meta(fresh, key::SALVAGED_THROUGH, (sequence - 1).cast_signed())?;
     Ok(())
 }
 

@@ -85,7 +85,7 @@ CREATE TABLE records (
   entity_kind TEXT,
   entity_id TEXT,
   order_key TEXT,                            -- NULL: a barrier for its source
-  digest BLOB NOT NULL,                      -- SHA-256 of sequence, id, kind, accepted_at, original
+  digest BLOB NOT NULL,                      -- SHA-256 of what acceptance fixes: see chain.rs
   chain BLOB NOT NULL,                       -- SHA-256 of the previous chain and digest
   detail TEXT,                               -- JSON
   traceparent TEXT,
@@ -223,6 +223,8 @@ pub(super) mod key {
     pub(crate) const UNPARSED_BYTES: &str = "unparsed_bytes";
     /// No sequence up to this one is ever given again, whatever rows are left.
     pub(crate) const SEQUENCE_FLOOR: &str = "sequence_floor";
+    /// What is missing up to this sequence was lost before a salvage, and a gap record tells of it.
+    pub(crate) const SALVAGED_THROUGH: &str = "salvaged_through";
     /// The least schema number a reader must know.
     pub(crate) const READABLE_SINCE: &str = "readable_since";
     /// How long the relay has run with this journal, in seconds.

@@ -10,7 +10,7 @@ use crate::event::{BatchId, Incarnation, NewRecord, Sequence, StoredRecord, Time
 pub struct Options {
     /// The directory that holds `journal.db`, `lock` and `reserve`; created with mode 0700 if missing.
     pub data_dir: PathBuf,
-    /// Records older than this, and passed by every lane, are removed.
+    /// Records older than this are removed once every destination that was ever registered has passed them.
     pub keep: Duration,
     /// Used pages and WAL together stay below this, in bytes.
     pub max_size_bytes: u64,
@@ -144,7 +144,8 @@ pub enum AppendError {
         /// The committed position.
         committed: u64,
     },
-    /// The journal is at its size limit and every lane still needs what it holds.
+    /// The journal is at its size limit, and a destination that was ever registered still needs what it
+    /// holds.
     #[error(
         "the journal is full ({used_bytes} of {max_bytes} bytes) and a destination still needs all of it"
     )]
@@ -172,7 +173,7 @@ pub struct DestinationRow {
     pub id: DestinationId,
     /// When this journal first saw it.
     pub first_seen_at: Timestamp,
-    /// Everything up to this sequence is settled.
+    /// Everything up to this sequence is settled; nothing after it is removed.
     pub cursor: Sequence,
     /// Its numbers since it was first seen.
     pub books: Books,
@@ -239,9 +240,9 @@ pub struct LaneCommit {
 /// A row as a reader found it.
 #[derive(Debug, Clone)]
 pub enum ReadRow {
-    /// Whole: its digest fits.
+    /// Whole: its digest fits, and its link to the record before.
     Record(Box<StoredRecord>),
-    /// Altered since it was accepted: never to be sent.
+    /// Altered or missing since it was accepted: never to be sent.
     Corrupt {
         /// Its sequence.
         sequence: Sequence,
@@ -356,6 +357,6 @@ pub struct JournalStatus {
     pub disk_full: bool,
     /// Whether SQLite found the file damaged: it is salvaged at the next start.
     pub damaged: bool,
-    /// Records whose digest no longer fits, as far as they were met since the start.
+    /// Records that were altered or are missing, as far as they were met since the start.
     pub corrupt_records: u64,
 }

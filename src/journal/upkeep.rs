@@ -39,8 +39,6 @@ pub(super) struct Upkeep {
     /// About how much was written since the last checkpoint, in bytes.
     unchecked_bytes: u64,
     wal_alarm: bool,
-    /// Nothing was heard yet of destinations that may still be registered: their rows pin too.
-    starting: bool,
     clocks: (Instant, Timestamp),
     frozen_until: Option<Instant>,
     aged_at: Option<Instant>,
@@ -57,7 +55,6 @@ impl Upkeep {
             vacuum: false,
             unchecked_bytes: 0,
             wal_alarm: false,
-            starting: true,
             clocks: (Instant::now(), Timestamp::now()),
             frozen_until: None,
             aged_at: None,
@@ -103,7 +100,6 @@ pub(super) fn wal_limit_bytes(max_size_bytes: u64) -> u64 {
 impl Writer {
     /// Once a minute.
     pub(super) fn tick(&mut self) {
-        self.upkeep.starting = false;
         let now = Instant::now();
         if self.upkeep.clock_jumped() {
             tracing::warn!("the clock has jumped: no record is removed for its age for ten minutes");
@@ -164,22 +160,11 @@ impl Writer {
         loose >= 1_000 || (loose > 0 && self.used_bytes() > self.shared.max_size_bytes)
     }
 
-    /// What every destination has passed.
+    /// What every destination in the table has passed: one that is not configured now is still owed what
+    /// it has not passed.
     fn removable_through(&self) -> u64 {
         let last = self.ledger.heads.last;
-        let registered = self.ledger.cursors.values().copied().min().unwrap_or(last).min(last);
-        let known = if self.upkeep.starting { self.slowest_known() } else { None };
-        known.map_or(registered, |known| known.min(registered))
-    }
-
-    /// The slowest cursor of all destinations that the journal ever saw.
-    fn slowest_known(&self) -> Option<u64> {
-        let query = "SELECT MIN(cursor) FROM destinations";
-        let found = self.conn.as_ref()?.query_row(query, [], |row| row.get::<_, Option<i64>>(0));
-        match found {
-            Ok(cursor) => cursor.map(i64::cast_unsigned),
-            Err(_) => Some(0),
-        }
+        self.ledger.cursors.values().copied().min().unwrap_or(last).min(last)
     }
 
     /// Removes until `needed_bytes` fit, for an append that waits; gives up after a moment.

@@ -1,6 +1,7 @@
 use rusqlite::ffi;
 
 use super::*;
+use crate::event::{Timestamp, TraceContext};
 
 fn io_error() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None)
@@ -139,6 +140,95 @@ fn an_altered_record_is_never_given_out_as_genuine() {
     shared.corrupt_records.store(0, Ordering::Relaxed);
     assert_eq!(check::full_check(shared, &Mutex::new(None), |_| true).unwrap(), Some(2));
     assert_eq!((bench.status().corrupt_records, bench.status().damaged), (1, false));
+}
+
+#[test]
+fn a_record_is_altered_whatever_of_it_is() {
+    let bench = Bench::new();
+    let (mut append, _) = bench.lines(&["one"]);
+    append.records[0].trace =
+        Some(TraceContext { traceparent: "00-1-2-01".to_owned(), tracestate: Some("a=b".to_owned()) });
+    append.records[0].event_time = Some(Timestamp::from_unix_micros(5));
+    append.records[0].detail = Some("{}".to_owned());
+    append.records[0].offset = 9;
+    bench.journal.append(append).blocking_recv().unwrap().unwrap();
+    let keep =
+        |conn: &Connection, _: &mut Ledger| conn.execute_batch("CREATE TABLE kept AS SELECT * FROM records");
+    bench.journal.call(keep).unwrap();
+    for column in [
+        "id",
+        "kind",
+        "source",
+        "incarnation",
+        "offset",
+        "epoch",
+        "framing",
+        "accepted_at",
+        "event_time",
+        "namespace_state",
+        "namespace",
+        "entity_kind",
+        "entity_id",
+        "order_key",
+        "detail",
+        "traceparent",
+        "tracestate",
+        "original",
+    ] {
+        let altered = match column {
+            "id" | "namespace" | "entity_kind" | "entity_id" | "order_key" | "detail" | "traceparent"
+            | "tracestate" => format!("{column} || 'x'"),
+            "original" => "CAST('evil' AS BLOB)".to_owned(),
+            _ => format!("{column} + 1"),
+        };
+        let nothing = if matches!(column, "incarnation" | "detail" | "event_time" | "order_key") {
+            "NULL"
+        } else {
+            "7"
+        };
+        for value in [&altered, nothing] {
+            let set = format!("UPDATE records SET {column} = {value}");
+            bench.journal.call(move |conn, _| conn.execute_batch(&set)).unwrap();
+            assert_eq!(bench.corrupt(), [1], "{column} = {value}");
+            let restore = format!("UPDATE records SET {column} = (SELECT {column} FROM kept)");
+            bench.journal.call(move |conn, _| conn.execute_batch(&restore)).unwrap();
+            assert!(bench.corrupt().is_empty(), "{column}");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_missing_is_told_of() {
+    let mut bench = Bench::new();
+    bench.append(&["one", "two", "three", "four", "five", "six"]).unwrap();
+    assert_eq!((bench.corrupt().len(), bench.checked()), (0, 0));
+    bench
+        .journal
+        .call(|conn, _| conn.execute("DELETE FROM records WHERE sequence IN (1, 3, 4)", []))
+        .unwrap();
+    assert_eq!(bench.read().iter().map(ReadRow::sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(bench.corrupt(), [1, 3, 4]);
+    assert_eq!(bench.checked(), 3);
+    // In small steps the same comes out, and never more than was asked for.
+    let mut after = 0;
+    for expected in 1..=6 {
+        let rows = wait(bench.journal.read_after(after, ReadLimit { max_rows: 1, max_bytes: 1 })).unwrap();
+        assert_eq!(rows.iter().map(ReadRow::sequence).collect::<Vec<_>>(), [expected]);
+        after = expected;
+    }
+}
+
+#[test]
+fn a_forged_record_does_not_fit_to_the_one_before() {
+    let mut bench = Bench::new();
+    bench.append(&["one", "two", "three", "four"]).unwrap();
+    bench.forge(1);
+    bench.forge(3);
+    assert_eq!((bench.corrupt(), bench.checked()), (vec![1, 3], 2));
+    let rows = wait(bench.journal.read_after(2, ALL)).unwrap();
+    assert!(matches!(rows[..], [ReadRow::Corrupt { sequence: 3 }, ReadRow::Record(_)]), "{rows:?}");
+    let rows = wait(bench.journal.read_after(3, ALL)).unwrap();
+    assert!(matches!(rows[..], [ReadRow::Record(_)]), "what comes after it is genuine: {rows:?}");
 }
 
 #[test]

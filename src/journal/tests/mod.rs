@@ -119,6 +119,40 @@ impl Bench {
         wait(self.journal.status()).unwrap()
     }
 
+    /// Alters a record, and makes its digest fit.
+    fn forge(&self, sequence: Sequence) {
+        let forge = move |conn: &Connection, _: &mut Ledger| {
+            conn.execute(
+                "UPDATE records SET original = CAST('forged' AS BLOB) WHERE sequence = ?1",
+                [sequence.cast_signed()],
+            )?;
+            let digest = conn.query_row(
+                &format!("SELECT {} FROM records WHERE sequence = ?1", rows::RECORD_COLUMNS),
+                [sequence.cast_signed()],
+                |row| Ok(chain::digest(&rows::accepted(row)?)),
+            )?;
+            conn.execute(
+                "UPDATE records SET digest = ?2 WHERE sequence = ?1",
+                rusqlite::params![sequence.cast_signed(), digest],
+            )
+        };
+        assert_eq!(self.journal.call(forge).unwrap(), 1);
+    }
+
+    /// The corrupt sequences.
+    fn corrupt(&self) -> Vec<Sequence> {
+        let corrupt = |row: &ReadRow| matches!(row, ReadRow::Corrupt { .. });
+        self.read().iter().filter(|row| corrupt(row)).map(ReadRow::sequence).collect()
+    }
+
+    /// What the full check counts.
+    fn checked(&self) -> u64 {
+        let shared = &self.journal.inner.shared;
+        shared.corrupt_records.store(0, Ordering::Relaxed);
+        check::full_check(shared, &Mutex::new(None), |_| true).unwrap();
+        self.status().corrupt_records
+    }
+
     fn database(&self) -> std::path::PathBuf {
         self.dir.path().join("journal.db")
     }

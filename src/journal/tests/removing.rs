@@ -83,6 +83,7 @@ fn old_records_go_and_space_is_given_back() {
     let left: Vec<_> = bench.read().iter().map(ReadRow::sequence).collect();
     assert_eq!(left.len(), 1_001);
     assert_eq!(left[..2], [10, 5_001], "a dead letter keeps its record");
+    assert_eq!((bench.corrupt(), bench.checked()), (vec![], 0), "what was removed is not missing");
     let used = bench.status().used_bytes;
     assert!(used < before / 3, "{used} of {before} bytes");
     let file = std::fs::metadata(bench.database()).unwrap().len();
@@ -148,19 +149,61 @@ fn rows_that_nothing_pins_any_more_are_swept_up() {
 }
 
 #[test]
-fn right_after_the_start_destinations_that_are_not_registered_yet_pin_too() {
+fn a_destination_that_is_not_registered_in_this_run_pins_what_it_is_owed() {
     let mut bench = Bench::with(|options| options.max_size_bytes = 2 * MIB);
-    bench.lane("siem");
+    let (siem, slack) = (bench.lane("siem"), bench.lane("slack"));
     while append_many(&mut bench, 100).is_ok() {}
+    let last = bench.status().last_sequence;
+    let commit = LaneCommit { cursor: 100, delivered: 99, not_routed: 1, ..lane_commit(siem.id) };
+    wait(bench.journal.commit_lane(commit)).unwrap();
     let Bench { dir, journal, source, file, position } = bench;
     journal.close().unwrap();
-    let options = Options { max_size_bytes: 2 * MIB, ..options(dir.path()) };
+    let options = Options { max_size_bytes: 2 * MIB, keep: Duration::ZERO, ..options(dir.path()) };
     let (journal, _) = Journal::open_tuned(&options, tuning()).unwrap();
     let mut bench = Bench { dir, journal, source, file, position };
+    let books = Books { delivered: 99, not_routed: 1, ..Books::default() };
+    assert_eq!(
+        wait(bench.journal.destinations()).unwrap(),
+        [("siem".to_owned(), 100, books), ("slack".to_owned(), 0, Books::default())]
+    );
+    // Neither for their age nor for room, however long it does not come.
+    bench.lane("slack");
+    bench.settle(slack.id, last);
+    for _ in 0..3 {
+        bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
+        settle_down(&bench);
+        let _ = append_many(&mut bench, 1);
+    }
+    let first = bench.status().first_sequence;
+    assert_eq!(first, 101, "siem has passed 100");
     let full = (0..50).find_map(|_| append_many(&mut bench, 100).err());
     assert!(matches!(full, Some(AppendError::Full { .. })), "{full:?}");
-    assert_eq!(bench.status().first_sequence, 1);
-    // After a minute one that did not come is taken for removed.
+    // A failed group changes nothing of that.
+    let error = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_WRITE);
+    let failing =
+        move |_: &Connection, _: &mut Ledger| Err::<(), _>(rusqlite::Error::SqliteFailure(error, None));
+    assert!(bench.journal.call(failing).is_err());
     bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
+    assert!(append_many(&mut bench, 100).is_err());
+    assert_eq!(bench.status().first_sequence, 101);
+    bench.settle(siem.id, last);
     append_patiently(&mut bench, 100);
+}
+
+#[test]
+fn the_first_record_that_is_left_fits_to_the_last_that_was_removed() {
+    let mut bench = Bench::with(|options| options.keep = Duration::ZERO);
+    let lane = bench.lane("siem");
+    bench.append(&["one", "two", "three", "four"]).unwrap();
+    bench.settle(lane.id, 2);
+    bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
+    settle_down(&bench);
+    assert_eq!(bench.records().len(), 2);
+    bench.forge(3);
+    for after in [0, 2] {
+        let rows = wait(bench.journal.read_after(after, ALL)).unwrap();
+        assert!(matches!(rows[..], [ReadRow::Corrupt { sequence: 3 }, ReadRow::Record(_)]), "{rows:?}");
+    }
+    bench.journal.call(|conn, _| conn.execute("DELETE FROM records WHERE sequence = 3", [])).unwrap();
+    assert!(matches!(bench.read()[0], ReadRow::Corrupt { sequence: 3 }));
 }

@@ -71,6 +71,10 @@ fn readable_rows_of_a_damaged_file_are_saved() {
     let (bench, report) = bench.reopen();
     assert_eq!(report, OpenReport::default());
     assert_eq!(bench.records().len() as u64, saved + 2);
+    // The gap record tells of what is missing before it; what is missing later nobody has told of.
+    assert_eq!(bench.checked(), 0);
+    bench.journal.call(|conn, _| conn.execute("DELETE FROM records WHERE sequence = 2001", [])).unwrap();
+    assert_eq!((bench.corrupt(), bench.checked()), (vec![2_001], 1));
 }
 
 #[test]

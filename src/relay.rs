@@ -126,6 +126,17 @@ impl Relay {
             });
             lanes.push(RunningLane { name: name.clone(), task: tokio::spawn(lane.run()), status });
         }
+        let latest = *journal.latest().borrow();
+        for (name, cursor, _) in journal.destinations().await? {
+            let owed = latest.saturating_sub(cursor);
+            if !plan.destinations.contains_key(&name) && owed > 0 {
+                tracing::warn!(
+                    destination = name,
+                    owed,
+                    "no longer configured: what it is owed is kept, and takes room, until it is configured again"
+                );
+            }
+        }
         Ok(Self { plan, journal, lanes, blocked, sources: Vec::new(), stop })
     }
 

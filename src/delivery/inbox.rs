@@ -95,18 +95,22 @@ impl Inbox {
         self.queue.is_empty().then(|| (self.read_to, std::mem::take(&mut self.passed)))
     }
 
-    /// The records of a group that was on its way before, and what now lies between them.
+    /// The records of a group that was on its way before, and what now lies between them: `settled` ones are
+    /// counted already.
     ///
     /// A route that is new takes what comes, not what it would have taken had it been there before.
-    pub(super) fn take_members(&mut self, members: &[Sequence]) -> Vec<Queued> {
-        let last = members.last().copied().unwrap_or_default();
+    pub(super) fn take_members(&mut self, members: &[Sequence], settled: &[Sequence]) -> Vec<Queued> {
+        let last = members.iter().chain(settled).copied().max().unwrap_or_default();
         let count = self.queue.iter().take_while(|queued| queued.sequence <= last).count();
         let mut group = Vec::new();
         let mut passed = 0;
         for mut queued in self.queue.drain(..count) {
-            if queued.item.is_ok() && !members.contains(&queued.sequence) {
-                passed += queued.passed_before + 1;
-                continue;
+            if !members.contains(&queued.sequence) {
+                let is_counted = settled.contains(&queued.sequence);
+                if queued.item.is_ok() || is_counted {
+                    passed += queued.passed_before + u64::from(!is_counted);
+                    continue;
+                }
             }
             queued.passed_before += std::mem::take(&mut passed);
             group.push(queued);
@@ -146,7 +150,7 @@ impl Inbox {
                     }
                 },
                 ReadRow::Corrupt { .. } => {
-                    let message = "the record was altered on disk since it was accepted";
+                    let message = "the record was altered, or is gone, since it was accepted";
                     tracing::error!(destination = self.judge.destination, sequence, "not sent: {message}");
                     Err(Reason { code: "corrupt", message: message.to_owned() })
                 }

@@ -188,10 +188,10 @@ impl Lane {
 
     /// Sends the group again that was on its way when the relay stopped, under its old id.
     async fn resume(&mut self, open: OpenBatch) -> Step<Option<Settlement>> {
-        let Some(last) = open.members.last().copied() else { return Ok(None) };
+        let Some(last) = open.members.iter().chain(&open.settled).copied().max() else { return Ok(None) };
         // What lies between the members was passed over before: read it again, to settle it alike.
         while self.inbox.read_to() < last && self.read_more().await? {}
-        let group = self.inbox.take_members(&open.members);
+        let group = self.inbox.take_members(&open.members, &open.settled);
         if group.is_empty() {
             return Ok(None);
         }
@@ -222,9 +222,9 @@ impl Lane {
                 Err(reason) => settlement.dead.push(dead_letter(queued.sequence, &reason, 0)),
             }
         }
-        let (id, mut attempts, mut not_before) = match resumed {
-            Some(open) => (open.id, open.attempts, open.not_before),
-            None => (self.open(&remaining, &sequences, before).await?, 0, None),
+        let (id, mut attempts, mut not_before, mut settled) = match resumed {
+            Some(open) => (open.id, open.attempts, open.not_before, open.settled),
+            None => (self.open(&remaining, &sequences, before).await?, 0, None, Vec::new()),
         };
         while !remaining.is_empty() {
             if let Some(until) = not_before.take() {
@@ -249,9 +249,22 @@ impl Lane {
             let until = Timestamp::now().plus(wait);
             tracing::warn!(destination = self.name, batch = id.as_str(), attempts, wait = ?wait, code = reason.code, "not delivered, trying again: {}", reason.message);
             self.status.send_modify(|status| status.wait(wait, &reason.message));
-            // What is settled of this group waits for its end: the cursor stays before it.
-            let open = open_batch(&id, &remaining, &sequences, attempts, Some(until));
-            self.commit(Settlement::default(), Some(open)).await?;
+            // What is settled of this group is counted now; the cursor stays before it.
+            let waits = |sequence: &Sequence| {
+                remaining.iter().any(|delivery| sequences.get(&delivery.record.id) == Some(sequence))
+            };
+            settled.extend(sequences.values().copied().filter(|sequence| !waits(sequence)));
+            settled.extend(settlement.dead.iter().map(|letter| letter.sequence));
+            settled.sort_unstable();
+            settled.dedup();
+            let counted = Settlement {
+                delivered: std::mem::take(&mut settlement.delivered),
+                dead: std::mem::take(&mut settlement.dead),
+                ..Settlement::default()
+            };
+            let mut open = open_batch(&id, &remaining, &sequences, attempts, Some(until));
+            open.settled.clone_from(&settled);
+            self.commit(counted, Some(open)).await?;
             not_before = Some(until);
         }
         Ok(settlement)
@@ -401,7 +414,7 @@ fn open_batch(
     not_before: Option<Timestamp>,
 ) -> OpenBatch {
     let members = members.iter().filter_map(|member| sequences.get(&member.record.id).copied()).collect();
-    OpenBatch { id: id.clone(), members, attempts, not_before }
+    OpenBatch { id: id.clone(), members, settled: Vec::new(), attempts, not_before }
 }
 
 /// Sleeps until a moment, or for ever.

@@ -71,22 +71,26 @@ fn settle(conn: &Connection, commit: &LaneCommit) -> rusqlite::Result<i64> {
     conn.prepare_cached("DELETE FROM batches WHERE destination = ?1 AND id IS NOT ?2")?
         .execute(params![destination, open.map(|batch| batch.id.as_str())])?;
     if let Some(batch) = open {
-        let members = serde_json::to_string(&batch.members)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let list = |sequences: &[Sequence]| {
+            serde_json::to_string(sequences)
+                .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+        };
         conn.prepare_cached(
-            "INSERT INTO batches (destination, id, members, attempts, not_before, created_at, first_attempt_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, CASE WHEN ?4 > 0 THEN ?6 END)
-             ON CONFLICT (destination, id) DO UPDATE SET members = excluded.members,
+            "INSERT INTO batches (destination, id, members, attempts, not_before, created_at, first_attempt_at,
+               settled)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, CASE WHEN ?4 > 0 THEN ?6 END, ?7)
+             ON CONFLICT (destination, id) DO UPDATE SET members = excluded.members, settled = excluded.settled,
                attempts = excluded.attempts, not_before = excluded.not_before,
                first_attempt_at = COALESCE(first_attempt_at, excluded.first_attempt_at)",
         )?
         .execute(params![
             destination,
             batch.id.as_str(),
-            members,
+            list(&batch.members)?,
             batch.attempts,
             batch.not_before.map(Timestamp::unix_micros),
             now,
+            list(&batch.settled)?,
         ])?;
     }
     // Its count of commits tells whether this very commit was kept; an unknown destination is an error.
@@ -159,12 +163,13 @@ pub(super) fn register(
     )?;
     row.open_batch = conn
         .query_row(
-            "SELECT id, members, attempts, not_before FROM batches WHERE destination = ?1 LIMIT 1",
+            "SELECT id, members, attempts, not_before, settled FROM batches WHERE destination = ?1 LIMIT 1",
             [row.id.0],
             |batch| {
                 Ok(OpenBatch {
                     id: BatchId::from_stored(batch.get(0)?),
                     members: members(batch, 1)?,
+                    settled: members(batch, 4)?,
                     attempts: batch.get(2)?,
                     not_before: batch.get::<_, Option<i64>>(3)?.map(Timestamp::from_unix_micros),
                 })

@@ -154,6 +154,7 @@ CREATE TABLE batches (
   destination INTEGER NOT NULL REFERENCES destinations (id),
   id TEXT NOT NULL,
   members TEXT NOT NULL,                     -- JSON array of sequences
+  settled TEXT NOT NULL DEFAULT '[]',        -- likewise: those of its records that are counted already
   attempts INTEGER NOT NULL,
   not_before INTEGER,
   created_at INTEGER NOT NULL,

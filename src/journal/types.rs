@@ -201,6 +201,8 @@ pub struct OpenBatch {
     pub id: BatchId,
     /// Its records.
     pub members: Vec<Sequence>,
+    /// Records that were part of it and are counted already: delivered, or dead.
+    pub settled: Vec<Sequence>,
     /// How often it was tried.
     pub attempts: u32,
     /// When it may be tried again.

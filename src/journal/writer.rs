@@ -295,7 +295,10 @@ impl Writer {
                 first
             });
         }
-        self.publish();
+        if reopened.is_ok() {
+            // Otherwise what is in memory may never have been committed.
+            self.publish();
+        }
         for job in jobs {
             let kept = self.conn.as_ref().is_some_and(|conn| job.was_kept(conn));
             job.finish(if kept { Ok(()) } else { Err(Refusal::Io(error.to_string())) });

@@ -11,6 +11,7 @@ fn a_lane_goes_on_where_it_was() {
     let batch = OpenBatch {
         id: BatchId::from_stored("bat_1".to_owned()),
         members,
+        settled: Vec::new(),
         attempts: 2,
         not_before: Some(Timestamp::from_unix_micros(99)),
     };

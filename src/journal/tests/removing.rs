@@ -105,6 +105,7 @@ fn what_a_batch_on_its_way_needs_stays_and_an_empty_journal_counts_on() {
     let batch = OpenBatch {
         id: crate::event::BatchId::from_stored("bat_1".to_owned()),
         members: vec![2],
+        settled: Vec::new(),
         attempts: 0,
         not_before: None,
     };

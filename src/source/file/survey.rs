@@ -112,6 +112,9 @@ impl Tailer {
 
     fn watch_homes(&mut self, homes: &BTreeMap<PathBuf, Vec<&PathBuf>>) {
         let mut directories: Vec<PathBuf> = homes.keys().cloned().collect();
+        // A link on the way to a file may be swapped: that happens in the directory that holds the link.
+        let links = homes.keys().flat_map(|home| home.ancestors()).filter(|part| part.is_symlink());
+        directories.extend(links.filter_map(|link| link.parent().map(Path::to_path_buf)));
         directories.extend(
             self.source
                 .plan

@@ -6,6 +6,16 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's, in ASCII order
+/// The value of each character of the alphabet; 32 for every other byte.
+const DIGITS: [u8; 256] = {
+    let mut digits = [32; 256];
+    let mut value = 0;
+    while value < 32 {
+        digits[ALPHABET[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
 const BITS_45: u64 = (1 << 45) - 1;
 const BITS_40: u64 = (1 << 40) - 1;
 const ENCODED_LEN: usize = 26;
@@ -97,8 +107,8 @@ fn encode(value: u64, bits: u32, out: &mut [u8]) {
 
 fn decode(text: &[u8]) -> Option<u64> {
     text.iter().try_fold(0_u64, |value, character| {
-        let digit = ALPHABET.iter().position(|known| known == character)?;
-        Some((value << 5) | digit as u64)
+        let digit = DIGITS[usize::from(*character)];
+        (digit < 32).then(|| (value << 5) | u64::from(digit))
     })
 }
 

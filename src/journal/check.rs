@@ -13,6 +13,7 @@ use super::open;
 use super::rows::{RECORD_COLUMNS, digest_fits, link_fits, number};
 use super::shared::Shared;
 use super::writer::Command;
+use crate::event::Sequence;
 
 /// The start has other work first.
 const DELAY: Duration = Duration::from_secs(5);
@@ -31,6 +32,8 @@ pub(super) struct Keeper {
     pub(super) writer: mpsc::WeakSender<Command>,
     /// Ends a long statement when the journal closes.
     pub(super) interrupt: Arc<Mutex<Option<InterruptHandle>>>,
+    /// The last record that was there when the journal was opened: what has come since was just written.
+    pub(super) through: Sequence,
 }
 
 impl Keeper {
@@ -39,7 +42,7 @@ impl Keeper {
             return;
         }
         let rest = |worked: Duration| !pause(stop, worked * REST);
-        match full_check(&self.shared, &self.interrupt, rest) {
+        match full_check(&self.shared, &self.interrupt, self.through, rest) {
             Ok(Some(checked)) => tracing::debug!(checked, "the full check of the journal is done"),
             Ok(None) => return,
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => return,
@@ -61,13 +64,18 @@ fn pause(stop: &Receiver<()>, length: Duration) -> bool {
     !matches!(stop.recv_timeout(length), Err(RecvTimeoutError::Timeout))
 }
 
-/// Checks the structure, then the digest of every record and the chain over all; `rest` is called after each slice and says
-/// whether to go on. Returns how many records were checked, or `None` if it was told to end.
+/// Checks the structure, then the digest of every record up to `through` and the chain over them; `rest` is
+/// called after each slice and says whether to go on. Returns how many records were checked, or `None` if it
+/// was told to end.
 pub(super) fn full_check(
     shared: &Shared,
     interrupt: &Mutex<Option<InterruptHandle>>,
+    through: Sequence,
     rest: impl Fn(Duration) -> bool,
 ) -> rusqlite::Result<Option<u64>> {
+    if through == 0 {
+        return Ok(Some(0));
+    }
     let conn = open::read_only(&shared.files.database)?;
     *interrupt.lock().unwrap_or_else(PoisonError::into_inner) = Some(conn.get_interrupt_handle());
     if !rest(Duration::ZERO) {
@@ -80,7 +88,7 @@ pub(super) fn full_check(
     let mut walk = Walk { follower: Follower::begin(&conn, 0)?, checked: 0, corrupt: 0, said: false };
     loop {
         let began = Instant::now();
-        let more = walk.slice(&conn)?;
+        let more = walk.slice(&conn, through)?;
         // The start has counted the newest ones already.
         shared.corrupt_records.fetch_max(walk.corrupt, Ordering::Relaxed);
         if !more {
@@ -103,13 +111,15 @@ struct Walk {
 
 impl Walk {
     /// Verifies one slice; whether there was anything.
-    fn slice(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
+    fn slice(&mut self, conn: &Connection, through: Sequence) -> rusqlite::Result<bool> {
         let moment = conn.unchecked_transaction()?;
         self.follower.go_on(&moment)?;
         let mut statement = moment.prepare_cached(&format!(
-            "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+            "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence
+             LIMIT ?3"
         ))?;
-        let mut rows = statement.query([self.follower.passed().cast_signed(), SLICE])?;
+        let range = [self.follower.passed().cast_signed(), through.cast_signed(), SLICE];
+        let mut rows = statement.query(range)?;
         let checked = self.checked;
         while let Some(row) = rows.next()? {
             let sequence = number(row, 0)?;

@@ -361,6 +361,7 @@ fn answer_closed(command: Command) {
 
 fn start(shared: Arc<Shared>, writer: Writer) -> std::io::Result<Inner> {
     let named = |name: &str| std::thread::Builder::new().name(format!("journal-{name}"));
+    let through = *shared.latest.borrow();
     let (commands, queue) = mpsc::channel(writer::QUEUE);
     let (reads, read_queue) = mpsc::channel(reader::QUEUE);
     let writer = named("writer").spawn(move || writer.run(queue))?;
@@ -376,6 +377,7 @@ fn start(shared: Arc<Shared>, writer: Writer) -> std::io::Result<Inner> {
         shared: Arc::clone(&shared),
         writer: commands.downgrade(),
         interrupt: Arc::clone(&interrupt),
+        through,
     };
     let (stop_keeper, stop) = std::sync::mpsc::channel();
     let keeper = named("keeper").spawn(move || keeper.run(&stop))?;

@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use audit_relay::event::{EventId, Incarnation};
@@ -84,6 +84,8 @@ struct World {
     at_path: Option<usize>,
     /// Lives with a name other than the path: their file.
     names: BTreeMap<usize, PathBuf>,
+    /// Where the log directory lies since it was moved to another device.
+    volume: Option<tempfile::TempDir>,
     next_line: u64,
     next_copy: u64,
     story: Vec<String>,
@@ -115,6 +117,7 @@ impl World {
             writer: None,
             at_path: None,
             names: BTreeMap::new(),
+            volume: None,
             next_line: 0,
             next_copy: 0,
             story: Vec::new(),
@@ -158,7 +161,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(13) {
+        match self.random.below(14) {
             0..=3 => {
                 let count = 1 + self.random.below(5);
                 self.append(count);
@@ -179,6 +182,7 @@ impl World {
             }
             10 => self.change_inode(),
             11 => self.stop_or_start(),
+            12 => self.change_device(),
             _ => {
                 if self.relay.is_some() {
                     self.kill();
@@ -454,6 +458,31 @@ impl World {
                 .flat_map(|request| request.envelopes())
                 .any(|event| number_of(&event) == Some(first))
         });
+    }
+
+    /// The volume was attached elsewhere while nobody used it: all files have another device and inode.
+    fn change_device(&mut self) {
+        if self.relay.is_some() {
+            return;
+        }
+        let log = self.place.path("log");
+        let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+        let device = |path: &std::path::Path| std::fs::metadata(path).unwrap().dev();
+        if self.volume.is_none() && device(elsewhere.path()) == device(&log) {
+            return; // there is only one device here
+        }
+        self.note("attach the volume elsewhere");
+        for (path, _) in self.directory() {
+            std::fs::copy(&path, elsewhere.path().join(path.file_name().unwrap())).unwrap();
+        }
+        match self.volume.replace(elsewhere) {
+            Some(_) => std::fs::remove_file(&log).unwrap(),
+            None => std::fs::remove_dir_all(&log).unwrap(),
+        }
+        symlink(self.volume.as_ref().unwrap().path(), &log).unwrap();
+        self.writer = None;
+        self.forget_nameless();
+        self.open();
     }
 
     // === the judgement ===

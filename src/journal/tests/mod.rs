@@ -149,7 +149,7 @@ impl Bench {
     fn checked(&self) -> u64 {
         let shared = &self.journal.inner.shared;
         shared.corrupt_records.store(0, Ordering::Relaxed);
-        check::full_check(shared, &Mutex::new(None), |_| true).unwrap();
+        check::full_check(shared, &Mutex::new(None), i64::MAX.cast_unsigned(), |_| true).unwrap();
         self.status().corrupt_records
     }
 

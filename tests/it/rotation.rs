@@ -52,7 +52,8 @@ fn run_schedule(seed: u64) {
         eprintln!("=== what is in the directory: {:?}", world.directory());
         std::panic::resume_unwind(panic);
     }
-    println!("seed {seed}: {} steps in {:?}", world.story.len(), begun.elapsed());
+    let moved = if world.volume.is_some() { ", the volume moved," } else { "" };
+    println!("seed {seed}: {} steps{moved} in {:?}", world.story.len(), begun.elapsed());
 }
 
 /// One life of one file's content, as the oracle knows it.

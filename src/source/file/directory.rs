@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
 
 /// Endings of files that were compressed after rotation: recognised, reported, not read.
@@ -100,6 +101,13 @@ pub(super) fn homes(path: &Path, rotated_dir: Option<&Path>) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     homes.retain(|home| seen.insert(home.canonicalize().unwrap_or_else(|_| home.clone())));
     homes
+}
+
+/// The names and inodes of some directories: two that are alike, with a search between them, say that
+/// nothing was renamed meanwhile.
+pub(super) fn census(homes: &[PathBuf]) -> BTreeSet<(PathBuf, u64)> {
+    let entries = homes.iter().filter_map(|home| std::fs::read_dir(home).ok()).flatten();
+    entries.filter_map(Result::ok).map(|entry| (entry.path(), entry.ino())).collect()
 }
 
 /// The regular files of some directories, in no order; unreadable directories are passed over.

@@ -283,8 +283,25 @@ impl Tailer {
     }
 
     /// Looks among the files beside a path for the one that holds what `row` read, and follows it. True
-    /// where one was found.
+    /// where one was found. Where files are renamed during the search, it begins anew.
     pub(super) fn follow_rest(&mut self, row: &IncarnationRow, except: Option<(u64, u64)>) -> Outcome<bool> {
+        const MAX_SEARCHES: usize = 20;
+        let homes = homes(Path::new(&row.path), self.source.plan.rotated_dir.as_deref());
+        let mut before = directory::census(&homes);
+        for _ in 0..MAX_SEARCHES {
+            if self.search_rest(row, except)? {
+                return Ok(true);
+            }
+            let after = directory::census(&homes);
+            if after == before {
+                break;
+            }
+            before = after;
+        }
+        Ok(false)
+    }
+
+    fn search_rest(&mut self, row: &IncarnationRow, except: Option<(u64, u64)>) -> Outcome<bool> {
         let slot = PathBuf::from(&row.path);
         let mut best: Option<(bool, u64, PathBuf, File)> = None;
         let mut read_already = false;

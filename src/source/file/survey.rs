@@ -193,14 +193,19 @@ impl Tailer {
             return Ok(());
         };
         let Some(row) = self.follows[other].row.clone() else { return Ok(()) };
-        // Unless its writer goes on after all, what it held is looked for nowhere else.
-        self.close_row(&row, Vec::new())?;
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
         if identity::holds(&file, size, &row)? {
-            return self.begin(index, row.position);
+            self.begin(index, row.position)?;
+        } else {
+            self.begin_after_earlier(index, &row)?;
         }
-        self.begin_after_earlier(index, &row)
+        if self.follows[index].row.is_none() {
+            return Ok(());
+        }
+        // Unless its writer goes on after all, what it held is looked for nowhere else. In this order: a
+        // crash between the two leaves two rows to look for rather than none.
+        self.close_row(&row, Vec::new())
     }
 
     /// The file at `index` holds an earlier state of `row`: it goes on after that, under a name of its own.

@@ -4,7 +4,6 @@
 //! sources read to their end, lanes drain, the journal closes last.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -292,7 +291,7 @@ pub fn file_source(plan: &Plan, name: &str, journal: &Journal) -> Option<FileSou
         name: name.to_owned(),
         instance: source.instance.clone(),
         plan: file.clone(),
-        data_dir: PathBuf::from(&plan.data_dir),
+        data_dir: plan.data_dir.clone(),
         journal: journal.clone(),
     })
 }

@@ -164,16 +164,6 @@ impl Journal {
         answer
     }
 
-    /// As [`Journal::append`], from asynchronous code: waits while the queue is full.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
-    pub async fn append_async(&self, append: Append) -> Result<Appended, AppendError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(AppendJob::new(append, reply)).await;
-        answer.await.unwrap_or(Err(AppendError::Closed))
-    }
-
     /// Blocking; from threads only. One that changed its instance keeps its files.
     ///
     /// # Errors

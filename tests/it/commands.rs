@@ -114,7 +114,7 @@ fn import_takes_in_what_was_missed_and_passes_over_what_is_known() {
     assert_eq!(receiver.received().len(), 7);
 
     // Ids are those that tailing would have given.
-    let copy = place_like(&receiver, &place);
+    let copy = self::place(&receiver);
     copy.append("audit.log", lines(10..14));
     let relay = copy.run();
     let received = receiver.wait_for(11);
@@ -132,10 +132,6 @@ fn import_takes_in_what_was_missed_and_passes_over_what_is_known() {
     let unknown =
         place.command(&["import", "old.log", "--source", "flip", "-c", "relay.yaml"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
-}
-
-fn place_like(receiver: &Receiver, _: &Workplace) -> Workplace {
-    place(receiver)
 }
 
 #[test]

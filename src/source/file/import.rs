@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::FileSource;
-use super::follow::{Batch, Follow, Reading, Role, Step};
+use super::follow::{Batch, Follow, Role, Step};
 use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, read_at};
 use crate::event::{NewRecord, RecordKind};
 use crate::journal::{Append, AppendError, IncarnationRow, JournalError, NewIncarnation};
@@ -68,11 +68,7 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     if head.is_empty() {
         return Ok(Imported::default());
     }
-    let reading = Reading {
-        instance: source.instance.clone(),
-        framing: source.plan.framing,
-        max_event_bytes: source.plan.max_event_bytes,
-    };
+    let reading = source.reading();
     let (row, is_new) = match identify(&file, &rows, &reading, journal)? {
         Identity::Known(index) | Identity::Earlier(index) => (rows[index].clone(), false),
         Identity::New(_) | Identity::Unnamed => {

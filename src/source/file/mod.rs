@@ -105,6 +105,15 @@ pub struct RunningSource {
 }
 
 impl FileSource {
+    /// What each of its lines is read with.
+    fn reading(&self) -> follow::Reading {
+        follow::Reading {
+            instance: self.instance.clone(),
+            framing: self.plan.framing,
+            max_event_bytes: self.plan.max_event_bytes,
+        }
+    }
+
     /// Starts the thread that follows the files.
     ///
     /// # Errors

@@ -486,10 +486,11 @@ impl Tailer {
     fn trace_renames(&mut self) {
         for index in 0..self.follows.len() {
             let follow = &self.follows[index];
-            let still_there =
-                std::fs::metadata(&follow.path).is_ok_and(|found| inode_of(&found) == follow.inode);
-            if follow.role != Role::Renamed || still_there {
+            if follow.role != Role::Renamed {
                 continue;
+            }
+            if std::fs::metadata(&follow.path).is_ok_and(|found| inode_of(&found) == follow.inode) {
+                continue; // it still has that name
             }
             let (slot, inode) = (follow.slot.clone(), follow.inode);
             let renamed = directory::files_in(&homes(&slot, self.source.plan.rotated_dir.as_deref()))

@@ -98,11 +98,7 @@ impl Tailer {
         let rows = source.journal.incarnations(row.id)?;
         let poll = source.plan.watch == WatchMode::Poll;
         let watch = Watch::new(signals, source.data_dir.clone(), poll);
-        let reading = Reading {
-            instance: source.instance.clone(),
-            framing: source.plan.framing,
-            max_event_bytes: source.plan.max_event_bytes,
-        };
+        let reading = source.reading();
         Ok(Self {
             id: row.id,
             started: row.started,

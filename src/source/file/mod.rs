@@ -1,7 +1,7 @@
 //! Tails files: every line once, through every kind of rotation and restart.
 //!
 //! Flipt opens its audit log once, appends, never reopens and never rotates; people rotate it in every
-//! way there is. A file is therefore known by its content (an *incarnation*, see [`identity`]), followed
+//! way there is. A file is therefore known by its content (an *incarnation*, see `identity.rs`), followed
 //! through its open descriptor when it is renamed, looked for among its siblings when it is truncated or
 //! gone, and what cannot be found becomes a `gap` record. Each source is one thread; it sleeps until the
 //! system tells of a change.

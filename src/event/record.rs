@@ -122,7 +122,7 @@ pub struct StoredRecord {
     pub namespace: Namespace,
     /// What it is about.
     pub entity: Option<Entity>,
-    /// What it stays in order with; `None` is a barrier for its source.
+    /// What it stays in order with; `None` is a barrier for its instance.
     pub order_key: Option<OrderKey>,
     /// How its line was wrapped.
     pub framing: Framing,
@@ -132,6 +132,8 @@ pub struct StoredRecord {
     pub detail: Option<String>,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
+    /// How long the relay had run with its journal when it was accepted, summed over restarts.
+    pub running: std::time::Duration,
 }
 
 /// What an `unparsed` record says beside its bytes.

@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use super::chain::{self, Accepted};
 use super::job::{Job, Refusal};
 use super::ledger::Ledger;
+use super::rows::{namespace_columns, number};
 use super::schema::{key, write_meta};
-use super::{Advance, Append, AppendError, Appended};
+use super::{Advance, Append, AppendError, Appended, Journal, SourceId, running};
 use crate::event::{NewRecord, OrderRef, RecordKind, Timestamp};
-use crate::journal::rows::{namespace_columns, number};
 
 /// How much of `unparsed` originals is kept; what comes beyond is only counted. In bytes.
 pub(super) const MAX_UNPARSED_BYTES: u64 = 64 << 20;
@@ -19,7 +19,17 @@ pub(super) const MAX_UNPARSED_BYTES: u64 = 64 << 20;
 /// What a row takes beside its original, about. In bytes.
 const ROW_BYTES: u64 = 420;
 
-pub(super) struct AppendJob {
+impl Journal {
+    /// Blocking; from threads only. Several appends may be under way at once: they are carried out in order.
+    #[must_use]
+    pub fn append(&self, append: Append) -> oneshot::Receiver<Result<Appended, AppendError>> {
+        let (reply, answer) = oneshot::channel();
+        self.send_blocking(AppendJob::new(append, reply));
+        answer
+    }
+}
+
+struct AppendJob {
     append: Append,
     growth_bytes: u64,
     result: Option<Result<Appended, AppendError>>,
@@ -27,7 +37,7 @@ pub(super) struct AppendJob {
 }
 
 impl AppendJob {
-    pub(super) fn new(append: Append, reply: oneshot::Sender<Result<Appended, AppendError>>) -> Self {
+    fn new(append: Append, reply: oneshot::Sender<Result<Appended, AppendError>>) -> Self {
         let growth_bytes = append.records.iter().map(|record| record.original.len() as u64 + ROW_BYTES).sum();
         Self { append, growth_bytes, result: None, reply }
     }
@@ -68,7 +78,8 @@ fn accept(
     let (mut accepted, mut known, mut unparsed) = (0_u64, 0_u64, 0_u64);
     let unparsed_bytes = ledger.heads.unparsed_bytes;
     if !append.records.is_empty() {
-        let mut inserter = Inserter::new(conn, ledger, append, now)?;
+        let incarnation = append.advance.as_ref().map(|advance| advance.incarnation.0);
+        let mut inserter = Inserter::new(conn, ledger, append.source, incarnation, now)?;
         for record in &append.records {
             if record.kind == RecordKind::Unparsed {
                 unparsed += 1;
@@ -140,7 +151,7 @@ fn move_on(conn: &Connection, advance: &Advance, now: i64) -> rusqlite::Result<R
 }
 
 /// Inserts the records of one append: what they share is looked up once.
-struct Inserter<'a> {
+pub(super) struct Inserter<'a> {
     conn: &'a Connection,
     ledger: &'a mut Ledger,
     insert: rusqlite::CachedStatement<'a>,
@@ -148,22 +159,26 @@ struct Inserter<'a> {
     source: i64,
     incarnation: Option<i64>,
     now: i64,
+    running_ms: i64,
     id: String,
 }
 
 impl<'a> Inserter<'a> {
-    fn new(
+    pub(super) fn new(
         conn: &'a Connection,
         ledger: &'a mut Ledger,
-        append: &Append,
+        source: SourceId,
+        incarnation: Option<i64>,
         now: i64,
     ) -> rusqlite::Result<Self> {
-        let instance = ledger.instance(conn, append.source)?;
+        let instance = ledger.instance(conn, source)?;
+        let running_ms = running::millis(ledger.clock.now());
         let insert = conn.prepare_cached(
             "INSERT INTO records (sequence, id, kind, source, incarnation, offset, epoch, framing, accepted_at,
                event_time, namespace_state, namespace, entity_kind, entity_id, order_key, digest, chain, detail,
-               traceparent, tracestate, original)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
+               traceparent, tracestate, original, running_ms)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+               ?21, ?22)
              ON CONFLICT (id) DO NOTHING",
         )?;
         Ok(Self {
@@ -171,9 +186,10 @@ impl<'a> Inserter<'a> {
             ledger,
             insert,
             instance,
-            source: append.source.0,
-            incarnation: append.advance.as_ref().map(|advance| advance.incarnation.0),
+            source: source.0,
+            incarnation,
             now,
+            running_ms,
             id: String::with_capacity(30),
         })
     }
@@ -196,7 +212,7 @@ impl<'a> Inserter<'a> {
     }
 
     /// Whether the record is new.
-    fn insert(&mut self, record: &NewRecord) -> rusqlite::Result<bool> {
+    pub(super) fn insert(&mut self, record: &NewRecord) -> rusqlite::Result<bool> {
         let heads = self.ledger.heads;
         let sequence = heads.last + 1;
         self.id.clear();
@@ -261,6 +277,7 @@ impl<'a> Inserter<'a> {
             row.traceparent,
             row.tracestate,
             row.original,
+            self.running_ms,
         ])?;
         if inserted == 0 {
             return Ok(false);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::number;
+use super::running::RunningClock;
 use super::schema::{Heads, key, read_meta};
 use super::{DestinationId, SourceId};
 use crate::event::{Entity, Teaching};
@@ -111,10 +112,14 @@ impl Parents {
 pub(super) struct Ledger {
     pub(super) heads: Heads,
     pub(super) epoch: i64,
+    pub(super) epoch_name: String,
+    pub(super) clock: Arc<RunningClock>,
     pub(super) parents: Parents,
     instances: HashMap<SourceId, Arc<str>>,
     /// The cursor of every destination in the table, whether or not it was registered since the start.
     pub(super) cursors: HashMap<DestinationId, u64>,
+    /// Records whose dead letters are gone: retention may have passed them, and then they are swept up.
+    pub(super) loose: Vec<u64>,
     /// Bytes of `unparsed` originals that may be kept.
     pub(super) unparsed_limit: u64,
     /// Whether the limit above was already said to be reached.
@@ -122,13 +127,21 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn load(conn: &Connection, unparsed_limit: u64) -> rusqlite::Result<Self> {
+    pub(super) fn load(
+        conn: &Connection,
+        unparsed_limit: u64,
+        clock: Arc<RunningClock>,
+    ) -> rusqlite::Result<Self> {
+        let epoch = read_meta(conn, key::EPOCH)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         Ok(Self {
             heads: Heads::load(conn)?,
-            epoch: read_meta(conn, key::EPOCH)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?,
+            epoch,
+            epoch_name: conn.query_row("SELECT name FROM epochs WHERE id = ?1", [epoch], |row| row.get(0))?,
+            clock,
             parents: Parents::default(),
             instances: HashMap::new(),
             cursors: cursors(conn)?,
+            loose: Vec::new(),
             unparsed_limit,
             unparsed_said: false,
         })
@@ -136,10 +149,15 @@ impl Ledger {
 
     pub(super) fn reload(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         self.heads = Heads::load(conn)?;
-        self.parents.forget();
-        self.instances.clear();
+        self.forget();
         self.cursors = cursors(conn)?;
         Ok(())
+    }
+
+    /// Forgets what was read of rows that may have been rolled back.
+    pub(super) fn forget(&mut self) {
+        self.parents.forget();
+        self.instances.clear();
     }
 
     pub(super) fn instance(&mut self, conn: &Connection, source: SourceId) -> rusqlite::Result<Arc<str>> {

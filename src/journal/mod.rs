@@ -3,21 +3,63 @@
 //! One thread owns the write connection and commits what has queued (group commit, a savepoint for each
 //! request); two reader threads copy rows out and end their transaction, so that no statement lives
 //! across an await. Nothing but this module ever opens `journal.db`.
+//!
+//! What is asked of it, and what it answers, is in `types.rs` and `destination_types.rs`. Behind that:
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `open.rs` | from a data directory to a database that can be trusted |
+//! | `lock.rs` | one process at a time |
+//! | `schema.rs` | the tables, and migrations from older releases |
+//! | `salvage.rs` | saving what can be read of a damaged journal |
+//! | `backup.rs` | a copy while it is in use |
+//! | `writer.rs` | the thread that writes, and what it does when the disk fails |
+//! | `job.rs` | the requests that the writer carries out |
+//! | `ledger.rs` | what the writer knows by heart |
+//! | `upkeep.rs` | what it does between requests: checkpoints, retention, giving space back |
+//! | `retention.rs` | removing what every destination has passed |
+//! | `reserve.rs` | room that is kept back for a full disk |
+//! | `reader.rs` | the threads that read, and rows in order |
+//! | `outlines.rs` | the little of each record that routing needs |
+//! | `rows.rs` | records as columns, and back |
+//! | `chain.rs` | the digest of a record, and the chain over all |
+//! | `check.rs` | the thread that verifies all of it at leisure, and tells the minutes |
+//! | `running.rs` | how long the relay has run, summed over restarts |
+//! | `shared.rs` | what all threads see |
+//! | `append.rs` | acceptance: records, positions, order keys |
+//! | `sources.rs` | sources, and the incarnations of their files |
+//! | `destinations.rs` | destinations: registered, adopted, orphaned, released |
+//! | `settle.rs` | what a lane commits |
+//! | `acked.rs` | what is settled beyond a cursor, as a bitmap |
+//! | `batches.rs` | batches on their way, which keep their ids over a restart |
+//! | `dead_letters.rs` | dead letters: listed, purged, moved to a file |
+//! | `replays.rs` | replays: asked for, read, committed |
+//! | `acts.rs` | acts of operators, each a record; pause and resume |
 
+mod acked;
+mod acts;
 mod append;
+mod backup;
+mod batches;
 mod chain;
 mod check;
+mod dead_letters;
+mod destination_types;
+mod destinations;
 mod job;
-mod lanes;
 mod ledger;
 mod lock;
 mod open;
+mod outlines;
 mod reader;
+mod replays;
 mod reserve;
 mod retention;
 mod rows;
+mod running;
 mod salvage;
 mod schema;
+mod settle;
 mod shared;
 mod sources;
 #[cfg(test)]
@@ -29,26 +71,31 @@ mod writer;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::event::{EventId, Sequence};
+use crate::event::Sequence;
 
+pub use destination_types::{
+    Books, Counts, DeadLetter, DeadLetterPlace, DeadLetterRow, DeadLetterSelection, DestinationId,
+    DestinationRow, Endpoint, EndpointState, LaneCommit, MAX_WINDOW, NewReplay, OpenBatch, Pause, Released,
+    ReplayCommit, ReplayId, ReplayRow, ReplaySelection,
+};
 pub use salvage::{Salvaged, salvage};
 pub use types::{
-    Advance, Append, AppendError, Appended, Books, DeadLetter, DestinationId, DestinationRow, Fingerprint,
-    IncarnationId, IncarnationRow, JournalError, JournalStatus, LaneCommit, NewIncarnation, OpenBatch,
-    OpenError, OpenReport, Options, ReadLimit, ReadRow, SourceId, SourceRow,
+    Act, ActKind, Advance, Append, AppendError, Appended, Fingerprint, IncarnationId, IncarnationRow,
+    JournalError, JournalStatus, NewIncarnation, OpenError, OpenReport, OperatorError, Options, Outline,
+    ReadLimit, ReadRow, SourceBooks, SourceId, SourceRow,
 };
 
-use append::AppendJob;
 use check::Keeper;
-use job::{Call, Job, Refusal};
-use lanes::LaneJob;
+use job::{Call, Deed, Done, Job, Refusal};
 use ledger::Ledger;
 use reader::{ReadJob, Reader};
 use rows::Names;
+use running::RunningClock;
 use shared::Shared;
 use writer::{Command, Tuning, Writer};
 
@@ -75,10 +122,12 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    /// Ends a long statement of the check.
+    /// Ends a long statement of the check, or of a backup.
     fn interrupt_check(&self) {
-        if let Some(handle) = &*self.interrupt.lock().unwrap_or_else(PoisonError::into_inner) {
-            handle.interrupt();
+        for handle in [&*self.interrupt, &self.shared.backup] {
+            if let Some(handle) = &*handle.lock().unwrap_or_else(PoisonError::into_inner) {
+                handle.interrupt();
+            }
         }
     }
 }
@@ -112,22 +161,27 @@ impl Journal {
         let failed = |error: &dyn std::fmt::Display| {
             OpenError::Other(format!("cannot open {}: {error}", opened.files.database.display()))
         };
-        let ledger = Ledger::load(&opened.conn, tuning.unparsed_bytes).map_err(|error| failed(&error))?;
-        let epoch = opened
-            .conn
-            .query_row("SELECT name FROM epochs WHERE id = ?1", [ledger.epoch], |row| row.get(0))
+        let running = running::base(&opened.conn).map_err(|error| failed(&error))?;
+        if let Err(error) = running::stamp(&opened.conn, running) {
+            tracing::warn!(%error, "records of an older release keep no running time");
+        }
+        let clock = Arc::new(RunningClock::new(running));
+        let ledger = Ledger::load(&opened.conn, tuning.unparsed_bytes, Arc::clone(&clock))
             .map_err(|error| failed(&error))?;
         let shared = Arc::new(Shared {
             files: opened.files.clone(),
-            epoch,
+            epoch: ledger.epoch_name.clone(),
+            clock,
             max_size_bytes: options.max_size_bytes,
             latest: watch::Sender::new(ledger.heads.last),
             failed: watch::Sender::new(None),
             readers: Default::default(),
             used_bytes: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             corrupt_records: AtomicU64::new(opened.report.corrupt_records),
+            backup: Mutex::new(None),
         });
         let writer = Writer::new(opened.conn, ledger, Arc::clone(&shared), options.keep, tuning, opened.lock)
             .map_err(|error| failed(&error))?;
@@ -156,128 +210,23 @@ impl Journal {
         self.inner.shared.failed.subscribe()
     }
 
-    /// Blocking; from threads only. Several appends may be under way at once: they are carried out in order.
-    #[must_use]
-    pub fn append(&self, append: Append) -> oneshot::Receiver<Result<Appended, AppendError>> {
-        let (reply, answer) = oneshot::channel();
-        self.send_blocking(AppendJob::new(append, reply));
-        answer
-    }
-
-    /// Blocking; from threads only. One that changed its instance keeps its files.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub fn register_source(&self, name: &str, instance: &str) -> Result<SourceRow, JournalError> {
-        let (name, instance) = (name.to_owned(), instance.to_owned());
-        self.call(move |conn, _| sources::register(conn, &name, &instance))
-    }
-
-    /// Blocking; from threads only. Says that the source has looked at its files once.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub fn mark_started(&self, source: SourceId) -> Result<(), JournalError> {
-        self.call(move |conn, _| sources::mark_started(conn, source))
-    }
-
-    /// Blocking; from threads only. All of them, finished ones too, newest first.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub fn incarnations(&self, source: SourceId) -> Result<Vec<IncarnationRow>, JournalError> {
-        self.call(move |conn, _| sources::incarnations(conn, source))
-    }
-
-    /// Blocking; from threads only. The ordinal counts earlier incarnations with the same first line.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub fn create_incarnation(&self, new: NewIncarnation) -> Result<IncarnationRow, JournalError> {
-        self.call(move |conn, _| sources::create_incarnation(conn, &new))
-    }
-
-    /// Blocking; from threads only. Whether a record with this id was accepted and is still kept.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub fn knows(&self, id: EventId) -> Result<bool, JournalError> {
-        let id = id.to_string();
-        self.call(move |conn, _| sources::knows(conn, &id))
-    }
-
-    /// Whether a destination of this name was ever registered.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn knows_destination(&self, name: &str) -> Result<bool, JournalError> {
-        let name = name.to_owned();
-        self.read(move |conn, _| lanes::is_registered(conn, &name)).await
-    }
-
-    /// Every destination that was ever registered, configured still or not: its name, its cursor, its
-    /// books. Each of them holds what it has not passed.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn destinations(&self) -> Result<Vec<(String, Sequence, Books)>, JournalError> {
-        self.read(|conn, _| lanes::all(conn)).await
-    }
-
-    /// The row of a destination; a new one begins with the oldest record that is left. From then on nothing
-    /// is removed that it has not passed, in this run or a later one, whether or not it is registered again.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn register_destination(&self, name: &str) -> Result<DestinationRow, JournalError> {
-        let name = name.to_owned();
-        let (reply, answer) = oneshot::channel();
-        self.send(Call::new(
-            move |conn: &Connection, ledger: &mut Ledger| lanes::register(conn, ledger, &name),
-            reply,
-        ))
-        .await;
-        answer.await.unwrap_or(Err(JournalError::Closed))
-    }
-
-    /// Commits what a lane has settled; `Ok` means on disk. Carried out on a full disk too.
-    ///
-    /// # Errors
-    /// See [`JournalError`]; after an error nothing of it was committed, and it may be asked for again.
-    pub async fn commit_lane(&self, commit: LaneCommit) -> Result<(), JournalError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(LaneJob::new(commit, reply)).await;
-        answer.await.unwrap_or(Err(JournalError::Closed))
-    }
-
-    /// Rows after a sequence, in order. What should lie between them and does not is [`ReadRow::Corrupt`].
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn read_after(&self, after: Sequence, limit: ReadLimit) -> Result<Vec<ReadRow>, JournalError> {
-        self.read(move |conn, names| reader::after(conn, names, after, limit)).await
-    }
-
-    /// Exactly these rows, in the order asked for; those that are gone are left out.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn read_members(&self, members: Vec<Sequence>) -> Result<Vec<ReadRow>, JournalError> {
-        self.read(move |conn, names| reader::members(conn, names, &members)).await
-    }
-
     /// How the journal is.
     ///
     /// # Errors
     /// See [`JournalError`].
     pub async fn status(&self) -> Result<JournalStatus, JournalError> {
-        let first_sequence = self.read(|conn, _| reader::first_sequence(conn)).await?;
         let shared = &self.inner.shared;
+        let last = *shared.latest.borrow();
+        let (first_sequence, pinned_by) = self
+            .read(move |conn, _| Ok((reader::first_sequence(conn)?, destinations::pinned_by(conn, last)?)))
+            .await?;
         Ok(JournalStatus {
             first_sequence,
             last_sequence: *shared.latest.borrow(),
             used_bytes: shared.used_bytes.load(Ordering::Relaxed),
             max_size_bytes: shared.max_size_bytes,
+            full: shared.full.load(Ordering::Relaxed),
+            pinned_by,
             disk_full: shared.disk_full.load(Ordering::Relaxed),
             damaged: shared.damaged.load(Ordering::Relaxed),
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
@@ -304,6 +253,51 @@ impl Journal {
         let _ = self.inner.writer.blocking_send(Command::Close);
         ended &= threads.writer.join().is_ok();
         if ended { Ok(()) } else { Err(JournalError::Io("one of its threads panicked".to_owned())) }
+    }
+
+    /// How long the relay has run with this journal, summed over restarts. It never goes back while the
+    /// journal is open; a kill loses at most what passed since the last commit, and ten seconds.
+    #[must_use]
+    pub fn running(&self) -> Duration {
+        self.inner.shared.clock.now()
+    }
+
+    /// Lets the running time pass, in a test.
+    #[cfg(test)]
+    pub(crate) fn advance_running(&self, by: Duration) {
+        self.inner.shared.clock.advance(by);
+    }
+
+    /// Has the writer look at the age of records (it does so once after it was opened, and then once an
+    /// hour), and waits until it has nothing left to do, in a test.
+    #[cfg(test)]
+    pub(crate) fn tick(&self) {
+        let told = self.inner.writer.blocking_send(Command::Tick).is_ok();
+        assert!(told, "the journal is closed");
+        self.settle_down();
+    }
+
+    /// Waits until the writer has nothing left to do, by asking it for so many turns, in a test.
+    #[cfg(test)]
+    pub(crate) fn settle_down(&self) {
+        for _ in 0..50 {
+            assert_eq!(self.call(|_, _| Ok(())), Ok(()));
+        }
+    }
+
+    /// Has the writer do something that must not be done twice, or that may be refused.
+    async fn carry_out<T, E>(
+        &self,
+        waits_for_room: bool,
+        work: impl FnMut(&Connection, &mut Ledger) -> Done<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<JournalError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.send(Deed::new(work, waits_for_room, reply)).await;
+        answer.await.unwrap_or_else(|_| Err(JournalError::Closed.into()))
     }
 
     fn call<T: Send + 'static>(

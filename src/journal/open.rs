@@ -13,6 +13,7 @@ use super::rows::{RECORD_COLUMNS, digest_fits};
 use super::schema::{self, APPLICATION_ID, MigrateError};
 use super::shared::Files;
 use super::{JournalError, OpenError, OpenReport, Options, lock, salvage, upkeep};
+use crate::event::Timestamp;
 
 /// How long a statement waits for another connection.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,7 +66,24 @@ pub(super) fn open(options: &Options) -> Result<Opened, OpenError> {
             }
         }
     };
+    let mut conn = conn;
+    leave_original(&mut conn)
+        .map_err(|error| OpenError::Other(format!("cannot open {}: {error}", files.database.display())))?;
     Ok(Opened { conn, files, lock, report })
+}
+
+/// A copy goes on by itself: a new epoch, so that what it accepts has other ids than what the original
+/// accepts under the same sequences.
+fn leave_original(conn: &mut Connection) -> rusqlite::Result<()> {
+    let Some(made_at) = schema::read_meta::<i64>(conn, schema::key::BACKUP)? else { return Ok(()) };
+    let transaction = conn.transaction()?;
+    let last = schema::Heads::load(&transaction)?.last;
+    schema::begin_epoch(&transaction, last + 1)?;
+    transaction.execute("DELETE FROM meta WHERE key = ?1", [schema::key::BACKUP])?;
+    transaction.commit()?;
+    let made_at = Timestamp::from_unix_micros(made_at);
+    tracing::info!(%made_at, last_sequence = last, "the journal is a backup: a new epoch begins");
+    Ok(())
 }
 
 fn cannot(path: &Path, error: &io::Error) -> OpenError {
@@ -229,7 +247,7 @@ pub(super) fn read_write(path: &Path, wal_limit_bytes: u64) -> rusqlite::Result<
     conn.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous};
          PRAGMA temp_store = MEMORY;
-         PRAGMA cache_size = -8192;
+         PRAGMA cache_size = -4096;
          PRAGMA foreign_keys = OFF;
          PRAGMA wal_autocheckpoint = 8192;
          PRAGMA journal_size_limit = {wal_limit_bytes};"

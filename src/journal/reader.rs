@@ -1,4 +1,4 @@
-//! Two threads that copy rows out and end their transaction.
+//! Two threads that copy rows out and end their transaction; and rows in order.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,10 +6,28 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::mpsc;
 
 use super::chain::Follower;
-use super::rows::{Names, RECORD_COLUMNS, link_fits, number};
+use super::rows::{Names, STORED_COLUMNS, link_fits, number};
 use super::shared::Shared;
-use super::{JournalError, ReadLimit, ReadRow, open};
+use super::{Journal, JournalError, ReadLimit, ReadRow, open};
 use crate::event::Sequence;
+
+impl Journal {
+    /// Rows after a sequence, in order. What should lie between them and does not is [`ReadRow::Corrupt`].
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn read_after(&self, after: Sequence, limit: ReadLimit) -> Result<Vec<ReadRow>, JournalError> {
+        self.read(move |conn, names| rows_after(conn, names, after, limit)).await
+    }
+
+    /// Exactly these rows, in the order asked for; those that are gone are left out.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn read_members(&self, members: Vec<Sequence>) -> Result<Vec<ReadRow>, JournalError> {
+        self.read(move |conn, names| rows_of(conn, names, &members)).await
+    }
+}
 
 /// How many readers there are.
 pub(super) const READERS: usize = 2;
@@ -72,7 +90,7 @@ impl Reader {
 
 /// Rows after a sequence, one range scan. A row whose link does not fit to the one before is corrupt, and
 /// so is a sequence that should be there and is not.
-pub(super) fn after(
+fn rows_after(
     conn: &Connection,
     names: &mut Names,
     after: Sequence,
@@ -82,7 +100,7 @@ pub(super) fn after(
     let moment = conn.unchecked_transaction()?;
     let mut follower = Follower::begin(&moment, after)?;
     let mut statement = moment.prepare_cached(&format!(
-        "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+        "SELECT {STORED_COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
     ))?;
     let max_rows = i64::try_from(limit.max_rows).unwrap_or(i64::MAX);
     let mut rows = statement.query(params![after.cast_signed(), max_rows])?;
@@ -108,13 +126,13 @@ pub(super) fn after(
 }
 
 /// Exactly these rows, as far as they are there.
-pub(super) fn members(
+pub(super) fn rows_of(
     conn: &Connection,
     names: &mut Names,
     members: &[Sequence],
 ) -> rusqlite::Result<Vec<ReadRow>> {
     let mut statement =
-        conn.prepare_cached(&format!("SELECT {RECORD_COLUMNS} FROM records WHERE sequence = ?1"))?;
+        conn.prepare_cached(&format!("SELECT {STORED_COLUMNS} FROM records WHERE sequence = ?1"))?;
     let mut found = Vec::with_capacity(members.len());
     for member in members {
         let row = statement.query_row([member.cast_signed()], |row| names.record(conn, row)).optional()?;

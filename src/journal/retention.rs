@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, params};
 
+use super::batches;
+use super::chain::Hash;
 use super::ledger::Ledger;
 use super::rows::number;
 use super::schema::{key, write_meta};
 use crate::event::RecordKind;
-use crate::journal::chain::Hash;
-use crate::journal::lanes;
 
 /// Rows in one transaction, at most.
 const SLICE_ROWS: i64 = 1_000;
@@ -113,7 +113,8 @@ fn choose(conn: &Connection, removed_through: u64, wanted: Wanted) -> rusqlite::
 
 /// What a dead letter or a batch on its way still needs.
 fn pinned(conn: &Connection, from: u64, to: u64) -> rusqlite::Result<BTreeSet<u64>> {
-    let mut pinned = BTreeSet::new();
+    let mut pinned = in_batches(conn)?;
+    pinned.retain(|sequence| (from..=to).contains(sequence));
     let mut statement =
         conn.prepare_cached("SELECT sequence FROM dead_letters WHERE sequence BETWEEN ?1 AND ?2")?;
     for sequence in
@@ -121,37 +122,58 @@ fn pinned(conn: &Connection, from: u64, to: u64) -> rusqlite::Result<BTreeSet<u6
     {
         pinned.insert(sequence?);
     }
-    let mut statement = conn.prepare_cached("SELECT members FROM batches")?;
-    for members in statement.query_map([], |row| lanes::members(row, 0))? {
-        pinned.extend(members?.into_iter().filter(|sequence| (from..=to).contains(sequence)));
-    }
     Ok(pinned)
 }
 
-/// Removes rows that retention passed by because something needed them, and nothing does any more.
-pub(super) fn sweep(conn: &Connection, ledger: &Ledger) -> rusqlite::Result<u64> {
-    let through = ledger.heads.removed_through;
-    let pinned = pinned(conn, 0, through)?;
-    let mut loose = Vec::new();
-    let mut statement =
-        conn.prepare_cached("SELECT sequence FROM records WHERE sequence <= ?1 ORDER BY sequence")?;
-    let mut rows = statement.query([through.cast_signed()])?;
-    while let Some(row) = rows.next()? {
-        let sequence = number(row, 0)?;
-        if !pinned.contains(&sequence) && loose.len() < 1_000 {
-            loose.push(sequence.cast_signed());
-        }
+fn in_batches(conn: &Connection) -> rusqlite::Result<BTreeSet<u64>> {
+    let mut found = BTreeSet::new();
+    let mut statement = conn.prepare_cached("SELECT members FROM batches")?;
+    for members in statement.query_map([], |row| batches::sequences(row, 0))? {
+        found.extend(members?);
     }
-    drop(rows);
-    if loose.is_empty() {
+    Ok(found)
+}
+
+/// Removes rows that retention passed by because something needed them, and nothing does any more: one
+/// slice of all of them, behind `after`. Returns how many are gone, and where the next slice begins.
+pub(super) fn sweep(conn: &Connection, ledger: &Ledger, after: u64) -> rusqlite::Result<(u64, Option<u64>)> {
+    let through = ledger.heads.removed_through.cast_signed();
+    let passed: Vec<u64> = conn
+        .prepare_cached(
+            "SELECT sequence FROM records WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3",
+        )?
+        .query_map([after.cast_signed(), through, SLICE_ROWS], |row| number(row, 0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let next = passed.last().copied().filter(|_| passed.len() as i64 == SLICE_ROWS);
+    Ok((remove_unpinned(conn, &passed)?, next))
+}
+
+/// Likewise of records whose dead letters have just gone.
+pub(super) fn remove_loose(conn: &Connection, ledger: &mut Ledger) -> rusqlite::Result<u64> {
+    let through = ledger.heads.removed_through;
+    // What retention has not passed yet it will find by itself.
+    ledger.loose.retain(|sequence| *sequence <= through);
+    let rest = ledger.loose.len().saturating_sub(SLICE_ROWS as usize);
+    let slice = ledger.loose.split_off(rest);
+    remove_unpinned(conn, &slice)
+}
+
+fn remove_unpinned(conn: &Connection, sequences: &[u64]) -> rusqlite::Result<u64> {
+    if sequences.is_empty() {
         return Ok(0);
     }
+    let in_batches = in_batches(conn)?;
     conn.execute_batch("BEGIN IMMEDIATE")?;
-    for sequence in &loose {
-        conn.prepare_cached("DELETE FROM records WHERE sequence = ?1")?.execute([sequence])?;
+    let mut delete = conn.prepare_cached(
+        "DELETE FROM records WHERE sequence = ?1
+           AND NOT EXISTS (SELECT 1 FROM dead_letters WHERE dead_letters.sequence = ?1)",
+    )?;
+    let mut rows = 0;
+    for sequence in sequences.iter().filter(|sequence| !in_batches.contains(sequence)) {
+        rows += delete.execute([sequence.cast_signed()])?;
     }
     conn.execute_batch("COMMIT")?;
-    Ok(loose.len() as u64)
+    Ok(rows as u64)
 }
 
 /// How the file's pages are used.

@@ -2,20 +2,31 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::ReadRow;
 use super::chain::{self, Accepted, Follower, Hash};
+use super::schema::{key, read_meta};
+use super::{ReadRow, running};
 use crate::event::{
     Entity, EntityKind, EventId, Framing, Namespace, OrderKey, RecordKind, StoredRecord, Timestamp,
     TraceContext,
 };
 
-/// The columns that a record is read and verified by, in the order of [`accepted`].
-pub(super) const RECORD_COLUMNS: &str = "sequence, id, kind, accepted_at, digest, original, source, epoch, framing, \
-     event_time, namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate, \
-     incarnation, offset, chain";
+macro_rules! record_columns {
+    () => {
+        "sequence, id, kind, accepted_at, digest, original, source, epoch, framing, event_time, \
+         namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate, \
+         incarnation, offset, chain"
+    };
+}
+
+/// The columns that a record is verified by, in the order of [`accepted`]: every schema has them.
+pub(super) const RECORD_COLUMNS: &str = record_columns!();
+
+/// The columns that a record is read by: [`RECORD_COLUMNS`], and what is not verified.
+pub(super) const STORED_COLUMNS: &str = concat!(record_columns!(), ", running_ms");
 
 /// SQLite's integers are signed; ours are stored bit for bit.
 pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
@@ -30,15 +41,37 @@ pub(super) fn namespace_columns(namespace: &Namespace) -> (i64, Option<&str>) {
     }
 }
 
+/// What [`namespace_columns`] wrote.
+pub(super) fn namespace(state: i64, key: Option<String>) -> Namespace {
+    match (state, key) {
+        (1, Some(key)) => Namespace::Known(key),
+        (0, _) => Namespace::None,
+        _ => Namespace::Unknown,
+    }
+}
+
+/// Whether an error says that a column is of another type than it was written with.
+pub(super) fn is_alteration(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    )
+}
+
 /// Names that rows refer to, read once.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     sources: HashMap<i64, (Arc<str>, Arc<str>)>,
     epochs: HashMap<i64, Arc<str>>,
+    /// The running time of records that have none of their own; it never changes.
+    unstamped: Option<Duration>,
 }
 
 impl Names {
-    fn source(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<(Arc<str>, Arc<str>)> {
+    pub(super) fn source(&mut self, conn: &Connection, id: i64) -> rusqlite::Result<(Arc<str>, Arc<str>)> {
         if let Some((name, instance)) = self.sources.get(&id) {
             return Ok((Arc::clone(name), Arc::clone(instance)));
         }
@@ -65,19 +98,23 @@ impl Names {
         Ok(name)
     }
 
-    /// Reads a row of [`RECORD_COLUMNS`], its digest verified.
+    fn unstamped(&mut self, conn: &Connection) -> rusqlite::Result<Duration> {
+        if let Some(known) = self.unstamped {
+            return Ok(known);
+        }
+        let millis = read_meta::<i64>(conn, key::UNSTAMPED_RUNNING_MS)?.unwrap_or(0);
+        let running = running::from_millis(millis);
+        self.unstamped = Some(running);
+        Ok(running)
+    }
+
+    /// Reads a row of [`STORED_COLUMNS`], its digest verified.
     pub(super) fn record(&mut self, conn: &Connection, row: &Row<'_>) -> rusqlite::Result<ReadRow> {
         let sequence = number(row, 0)?;
         match self.whole_record(conn, row, sequence) {
             Ok(Some(record)) => Ok(ReadRow::Record(Box::new(record))),
             Ok(None) => Ok(ReadRow::Corrupt { sequence }),
-            // A column of another type than it was written with is an alteration too.
-            Err(
-                rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::Utf8Error(..),
-            ) => Ok(ReadRow::Corrupt { sequence }),
+            Err(error) if is_alteration(&error) => Ok(ReadRow::Corrupt { sequence }),
             Err(error) => Err(error),
         }
     }
@@ -94,11 +131,7 @@ impl Names {
         let id = row.get_ref(1)?.as_str()?.parse::<EventId>();
         let (Ok(id), Some(kind)) = (id, RecordKind::from_stored(row.get(2)?)) else { return Ok(None) };
         let (source, instance) = self.source(conn, row.get(6)?)?;
-        let namespace = match (row.get::<_, i64>(10)?, row.get::<_, Option<String>>(11)?) {
-            (1, Some(key)) => Namespace::Known(key),
-            (0, _) => Namespace::None,
-            _ => Namespace::Unknown,
-        };
+        let namespace = namespace(row.get(10)?, row.get(11)?);
         let entity_kind = row.get_ref(12)?.as_str_or_null()?.and_then(EntityKind::parse);
         let entity = match (entity_kind, row.get::<_, Option<String>>(13)?) {
             (Some(kind), Some(id)) => Some(Entity { kind, id }),
@@ -107,6 +140,10 @@ impl Names {
         let trace = match row.get::<_, Option<String>>(16)? {
             Some(traceparent) => Some(TraceContext { traceparent, tracestate: row.get(17)? }),
             None => None,
+        };
+        let running = match row.get::<_, Option<i64>>(21)? {
+            Some(millis) => running::from_millis(millis),
+            None => self.unstamped(conn)?,
         };
         Ok(Some(StoredRecord {
             sequence,
@@ -124,6 +161,7 @@ impl Names {
             original: row.get(5)?,
             detail: row.get(15)?,
             trace,
+            running,
         }))
     }
 }

@@ -7,12 +7,12 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
-use super::OpenError;
 use super::chain::{self, Accepted};
 use super::open::{beside, create, remove_database, sync_directory};
 use super::rows::{RECORD_COLUMNS, digest_fits, number};
 use super::schema::{self, Heads, key, write_meta};
 use super::shared::Files;
+use super::{OpenError, destinations};
 use crate::event::{EventId, GapDetail, GapReason, RecordKind, Sequence, Timestamp};
 
 /// What was saved.
@@ -73,8 +73,12 @@ pub fn salvage(from: &Path, into: &Path) -> Result<Salvaged, OpenError> {
 }
 
 fn fill(from: &Path, fresh: &Connection) -> rusqlite::Result<Salvaged> {
-    // Nobody uses it before it is whole, and it is synchronised at the end.
-    fresh.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; BEGIN; DELETE FROM epochs")?;
+    // Nobody uses it before it is whole, and it is synchronised at the end. What a migration has noted of
+    // an empty journal must not stand in the way of what the old one knows.
+    fresh.execute_batch(
+        "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; BEGIN; DELETE FROM epochs;
+         DELETE FROM meta WHERE key LIKE 'unstamped%'",
+    )?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut floor = 0;
     match Connection::open_with_flags(from, flags) {
@@ -95,13 +99,18 @@ fn fill(from: &Path, fresh: &Connection) -> rusqlite::Result<Salvaged> {
         }
         Err(error) => tracing::warn!(%error, "nothing of the damaged journal could be read"),
     }
-    // Rows that records refer to and that are lost.
+    // Rows that records refer to and that are lost; and what the migration would have noted.
     fresh.execute_batch(
-        "INSERT INTO sources (id, name, instance) SELECT DISTINCT source, 'salvaged-' || source, 'unknown'
+        "INSERT OR IGNORE INTO meta (key, value) SELECT 'unstamped_running_ms', CAST(value AS INTEGER) * 1000
+           FROM meta WHERE key = 'running_seconds';
+         INSERT OR IGNORE INTO meta (key, value) SELECT 'unstamped_through', COALESCE(MAX(sequence), 0)
+           FROM records;
+         INSERT INTO sources (id, name, instance) SELECT DISTINCT source, 'salvaged-' || source, 'unknown'
            FROM records WHERE source NOT IN (SELECT id FROM sources);
          INSERT INTO epochs (id, name, began_at, first_sequence) SELECT DISTINCT epoch, 'unknown-' || epoch, 0, 0
            FROM records WHERE epoch NOT IN (SELECT id FROM epochs);",
     )?;
+    destinations::tidy(fresh)?;
     let salvaged = conclude(fresh, floor)?;
     fresh.execute_batch("COMMIT")?;
     Ok(salvaged)
@@ -212,8 +221,9 @@ fn conclude(fresh: &Connection, seen: u64) -> rusqlite::Result<Salvaged> {
         [],
         |row| row.get(0),
     )?;
+    let settled = destinations::furthest(fresh)?;
     let heads = Heads::load(fresh)?;
-    let floor = heads.last.max(seen).max(known.cast_unsigned());
+    let floor = heads.last.max(seen).max(known.cast_unsigned()).max(settled);
     let (mut expected, mut missing, mut records) = (heads.removed_through + 1, 0_u64, 0_u64);
     let mut hole: Option<(u64, u64)> = None;
     {

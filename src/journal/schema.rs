@@ -19,7 +19,7 @@ pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 const READABLE_SINCE: i64 = 1;
 
 /// Migration n leads from schema n to n + 1.
-const MIGRATIONS: [&str; 1] = [FIRST];
+pub(super) const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
 
 const FIRST: &str = r"
 -- All times are microseconds since 1970 in UTC; all sequences are those of `records`.
@@ -212,6 +212,39 @@ CREATE TABLE configurations (
 );
 ";
 
+// Whatever is added here must do without the release that does not know it: that one leaves the columns
+// of its own rows at their default, and moves a cursor without looking at the bitmap beyond it.
+const SECOND: &str = r"
+-- The running time of the relay when the record was accepted; no part of the digest. NULL: an older
+-- release accepted it, and meta's unstamped_running_ms stands for it.
+ALTER TABLE records ADD COLUMN running_ms INTEGER;
+
+ALTER TABLE destinations ADD COLUMN acked_from INTEGER;           -- the cursor that `acked` begins behind
+ALTER TABLE destinations ADD COLUMN before_since INTEGER NOT NULL DEFAULT 0;  -- these three: of not_routed
+ALTER TABLE destinations ADD COLUMN observed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destinations ADD COLUMN left_out INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE destinations ADD COLUMN state_code TEXT;
+ALTER TABLE destinations ADD COLUMN fingerprint TEXT NOT NULL DEFAULT '';
+ALTER TABLE destinations ADD COLUMN last_error_at INTEGER;
+ALTER TABLE destinations ADD COLUMN paused_until INTEGER;
+ALTER TABLE destinations ADD COLUMN orphaned_running_ms INTEGER;  -- the running time at orphaned_at
+
+ALTER TABLE dead_letters ADD COLUMN size_bytes INTEGER;           -- NULL: as computed from its record
+UPDATE dead_letters SET size_bytes = 400 + COALESCE(
+  (SELECT length(original) FROM records WHERE records.sequence = dead_letters.sequence), 0);
+CREATE INDEX dead_letters_by_death ON dead_letters (died_at, destination, sequence, size_bytes);
+
+ALTER TABLE replays ADD COLUMN through INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE replays ADD COLUMN total INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE replays ADD COLUMN failed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE replays ADD COLUMN died_through INTEGER;              -- dead letters that died later are not meant
+
+INSERT OR REPLACE INTO meta (key, value) VALUES
+  ('unstamped_through', (SELECT COALESCE(MAX(sequence), 0) FROM records)),
+  ('unstamped_running_ms',
+   1000 * COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'running_seconds'), 0));
+";
+
 /// Keys of `meta`.
 pub(super) mod key {
     /// Row of the epoch that is written now.
@@ -228,8 +261,20 @@ pub(super) mod key {
     pub(crate) const SALVAGED_THROUGH: &str = "salvaged_through";
     /// The least schema number a reader must know.
     pub(crate) const READABLE_SINCE: &str = "readable_since";
-    /// How long the relay has run with this journal, in seconds.
+    /// How long the relay has run with this journal, in seconds: what an older release reads and adds to.
     pub(crate) const RUNNING_SECONDS: &str = "running_seconds";
+    /// The same, in milliseconds.
+    pub(crate) const RUNNING_MS: &str = "running_ms";
+    /// The running time that stands for records without one of their own, in milliseconds.
+    pub(crate) const UNSTAMPED_RUNNING_MS: &str = "unstamped_running_ms";
+    /// The last record that was there when running times began to be kept.
+    pub(crate) const UNSTAMPED_THROUGH: &str = "unstamped_through";
+    /// The last row of `destinations` that was given: a row that is let go is never given to another.
+    pub(crate) const LAST_DESTINATION: &str = "last_destination";
+    /// Likewise of `replays`.
+    pub(crate) const LAST_REPLAY: &str = "last_replay";
+    /// Only in a copy: when it was made (microseconds). Whoever opens it begins a new epoch.
+    pub(crate) const BACKUP: &str = "backup";
 }
 
 /// Adds what a journal of an older schema lacks. Refuses one of a newer schema that says this release
@@ -300,6 +345,16 @@ pub(super) fn write_meta(
         "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     )?
     .execute(params![key, value])
+}
+
+/// A row id for `table` that was never given before, kept in `meta` under `key`.
+pub(super) fn next_id(conn: &Connection, table: &str, key: &str) -> rusqlite::Result<i64> {
+    let given = read_meta::<i64>(conn, key)?.unwrap_or(0);
+    let highest: i64 =
+        conn.query_row(&format!("SELECT COALESCE(MAX(id), 0) FROM {table}"), [], |row| row.get(0))?;
+    let id = given.max(highest) + 1;
+    write_meta(conn, key, id)?;
+    Ok(id)
 }
 
 /// Where the sequence and the chain stand, as the rows tell.

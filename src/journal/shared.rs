@@ -1,13 +1,14 @@
 //! What the writer, the readers and the handle all see.
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::watch;
 
 use super::reader::READERS;
+use super::running::RunningClock;
 use crate::event::Sequence;
 
 /// The files of one data directory.
@@ -40,13 +41,18 @@ pub(super) struct Shared {
     pub(super) files: Files,
     pub(super) epoch: String,
     pub(super) max_size_bytes: u64,
+    pub(super) clock: Arc<RunningClock>,
     pub(super) latest: watch::Sender<Sequence>,
     pub(super) failed: watch::Sender<Option<String>>,
     pub(super) readers: [Mutex<Option<Connection>>; READERS],
     pub(super) used_bytes: AtomicU64,
     pub(super) disk_full: AtomicBool,
+    /// Whether appends are refused for the journal's own limit.
+    pub(super) full: AtomicBool,
     pub(super) damaged: AtomicBool,
     pub(super) corrupt_records: AtomicU64,
+    /// Ends the statement of a backup that is under way when the journal closes.
+    pub(super) backup: Mutex<Option<InterruptHandle>>,
 }
 
 impl Shared {

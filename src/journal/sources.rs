@@ -4,15 +4,71 @@ use rusqlite::{Connection, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::rows::number;
-use super::{Fingerprint, IncarnationId, IncarnationRow, NewIncarnation, SourceId, SourceRow};
-use crate::event::{Incarnation, Timestamp};
+use super::{
+    Fingerprint, IncarnationId, IncarnationRow, Journal, JournalError, NewIncarnation, SourceBooks, SourceId,
+    SourceRow, acts,
+};
+use crate::event::{EventId, Incarnation, Timestamp};
+
+impl Journal {
+    /// Blocking; from threads only. One that changed its instance keeps its files.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn register_source(&self, name: &str, instance: &str) -> Result<SourceRow, JournalError> {
+        let (name, instance) = (name.to_owned(), instance.to_owned());
+        self.call(move |conn, _| register(conn, &name, &instance))
+    }
+
+    /// Blocking; from threads only. Says that the source has looked at its files once.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn mark_started(&self, source: SourceId) -> Result<(), JournalError> {
+        self.call(move |conn, _| mark_started(conn, source))
+    }
+
+    /// Blocking; from threads only. All of them, finished ones too, newest first.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn incarnations(&self, source: SourceId) -> Result<Vec<IncarnationRow>, JournalError> {
+        self.call(move |conn, _| incarnations(conn, source))
+    }
+
+    /// Blocking; from threads only. The ordinal counts earlier incarnations with the same first line.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn create_incarnation(&self, new: NewIncarnation) -> Result<IncarnationRow, JournalError> {
+        self.call(move |conn, _| create_incarnation(conn, &new))
+    }
+
+    /// Blocking; from threads only. Whether a record with this id was accepted and is still kept.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub fn knows(&self, id: EventId) -> Result<bool, JournalError> {
+        let id = id.to_string();
+        self.call(move |conn, _| knows(conn, &id))
+    }
+
+    /// How each source stands, by name; what the relay itself records is none. One that changed its
+    /// instance has a row for each.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn source_books(&self) -> Result<Vec<SourceBooks>, JournalError> {
+        self.read(|conn, _| books(conn)).await
+    }
+}
 
 /// How much of a first line names an incarnation, in bytes.
 const FIRST_LINE_BYTES: usize = 1024;
 
 /// The row of a source, made if it is new. One that changed its instance takes its files along; what is
 /// recorded already stays with the instance it was accepted from.
-pub(super) fn register(conn: &Connection, name: &str, instance: &str) -> rusqlite::Result<SourceRow> {
+fn register(conn: &Connection, name: &str, instance: &str) -> rusqlite::Result<SourceRow> {
     conn.execute(
         "INSERT INTO sources (name, instance) VALUES (?1, ?2) ON CONFLICT (name, instance) DO NOTHING",
         [name, instance],
@@ -31,7 +87,7 @@ pub(super) fn register(conn: &Connection, name: &str, instance: &str) -> rusqlit
     Ok(SourceRow { id: SourceId(id), started })
 }
 
-pub(super) fn mark_started(conn: &Connection, source: SourceId) -> rusqlite::Result<()> {
+fn mark_started(conn: &Connection, source: SourceId) -> rusqlite::Result<()> {
     conn.execute("UPDATE sources SET started = 1 WHERE id = ?1", [source.0]).map(drop)
 }
 
@@ -39,6 +95,34 @@ pub(super) fn mark_started(conn: &Connection, source: SourceId) -> rusqlite::Res
 pub(super) fn knows(conn: &Connection, id: &str) -> rusqlite::Result<bool> {
     conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM records WHERE id = ?1)")?
         .query_row([id], |row| row.get(0))
+}
+
+fn books(conn: &Connection) -> rusqlite::Result<Vec<SourceBooks>> {
+    let moment = conn.unchecked_transaction()?;
+    let mut files = moment.prepare_cached(
+        "SELECT last_path, position FROM incarnations WHERE source = ?1 AND finished = 0 ORDER BY id",
+    )?;
+    moment
+        .prepare_cached(
+            "SELECT id, name, instance, ignored, unparsed, last_event_at FROM sources
+             WHERE instance <> ?1 OR name NOT IN (?1, 'journal') ORDER BY name, id",
+        )?
+        .query_map([acts::SOURCE], |row| {
+            let files = files
+                .query_map([row.get::<_, i64>(0)?], |file| {
+                    Ok((file.get::<_, String>(0)?.into(), number(file, 1)?))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(SourceBooks {
+                name: row.get(1)?,
+                instance: row.get(2)?,
+                ignored: number(row, 3)?,
+                unparsed: number(row, 4)?,
+                last_event_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_unix_micros),
+                files,
+            })
+        })?
+        .collect()
 }
 
 const INCARNATION_COLUMNS: &str = "id, name, first_line_hash, ordinal, path, last_path, inode, position, head_len, \
@@ -65,7 +149,7 @@ fn incarnation(row: &Row<'_>) -> rusqlite::Result<IncarnationRow> {
     })
 }
 
-pub(super) fn incarnations(conn: &Connection, source: SourceId) -> rusqlite::Result<Vec<IncarnationRow>> {
+fn incarnations(conn: &Connection, source: SourceId) -> rusqlite::Result<Vec<IncarnationRow>> {
     conn.prepare_cached(&format!(
         "SELECT {INCARNATION_COLUMNS} FROM incarnations WHERE source = ?1 ORDER BY id DESC"
     ))?
@@ -73,10 +157,7 @@ pub(super) fn incarnations(conn: &Connection, source: SourceId) -> rusqlite::Res
     .collect()
 }
 
-pub(super) fn create_incarnation(
-    conn: &Connection,
-    new: &NewIncarnation,
-) -> rusqlite::Result<IncarnationRow> {
+fn create_incarnation(conn: &Connection, new: &NewIncarnation) -> rusqlite::Result<IncarnationRow> {
     let head = &new.first_line[..new.first_line.len().min(FIRST_LINE_BYTES)];
     let first_line_hash: [u8; 32] = Sha256::digest(head).into();
     let ordinal: u32 = conn.query_row(

@@ -1,9 +1,15 @@
-//! What the journal takes and gives: the seam that every other room is built against.
+//! What the journal takes from sources and operators, and gives to readers: with `destination_types.rs` the seam
+//! that every other room is built against.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::event::{BatchId, Incarnation, NewRecord, Sequence, StoredRecord, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::event::{
+    Framing, Incarnation, Namespace, NewRecord, RecordKind, Sequence, StoredRecord, Timestamp,
+};
 
 /// How a journal is opened.
 #[derive(Debug, Clone)]
@@ -22,9 +28,31 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SourceId(pub i64);
 
-/// The row of a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct DestinationId(pub i64);
+/// A source, as the journal knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SourceRow {
+    /// Its row.
+    pub id: SourceId,
+    /// Whether an earlier run of the relay already looked at its files.
+    pub started: bool,
+}
+
+/// How a source stands, for the status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceBooks {
+    /// Its name.
+    pub name: String,
+    /// The Flipt it belongs to.
+    pub instance: String,
+    /// Lines read and not kept.
+    pub ignored: u64,
+    /// Inputs that could not be read.
+    pub unparsed: u64,
+    /// When it last gave a record.
+    pub last_event_at: Option<Timestamp>,
+    /// The files that are followed still: path, position.
+    pub files: Vec<(PathBuf, u64)>,
+}
 
 /// The row of one incarnation of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -166,77 +194,43 @@ pub enum AppendError {
     Closed,
 }
 
-/// A destination, as the journal knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DestinationRow {
-    /// Its row.
-    pub id: DestinationId,
-    /// When this journal first saw it.
-    pub first_seen_at: Timestamp,
-    /// Everything up to this sequence is settled; nothing after it is removed.
-    pub cursor: Sequence,
-    /// Its numbers since it was first seen.
-    pub books: Books,
-    /// The group that was being sent when the relay stopped.
-    pub open_batch: Option<OpenBatch>,
+/// What an operator did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActKind {
+    /// Paused a destination.
+    Pause,
+    /// Resumed one.
+    Resume,
+    /// Purged dead letters.
+    Purge,
+    /// Asked for a replay.
+    Replay,
+    /// Let go of a destination that is no longer configured (after seven days, or by `discard: true`).
+    Release,
+    /// Took over a destination's place under a new name (`renamed_from`).
+    Rename,
 }
 
-/// The numbers of one destination (promise 5): accepted = not routed + delivered + dead + purged + waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Books {
-    /// Records that no route took to it, or that are before its `deliver_since`.
-    pub not_routed: u64,
-    /// Records that it took.
-    pub delivered: u64,
-    /// Dead letters.
-    pub dead: u64,
-    /// Dead letters that a person purged, or that moved to a file.
-    pub purged: u64,
-}
-
-/// A group of records on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenBatch {
-    /// Its id: in every attempt and after every restart the same.
-    pub id: BatchId,
-    /// Its records.
-    pub members: Vec<Sequence>,
-    /// Records that were part of it and are counted already: delivered, or dead.
-    pub settled: Vec<Sequence>,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// When it may be tried again.
-    pub not_before: Option<Timestamp>,
-}
-
-/// A record that one destination will not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Which.
-    pub sequence: Sequence,
-    /// A stable word.
-    pub code: String,
-    /// A sentence for people.
-    pub message: String,
-    /// How often it was tried.
-    pub attempts: u32,
-}
-
-/// What a lane commits: all of it, or nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LaneCommit {
-    /// Whose lane.
-    pub destination: DestinationId,
-    /// Everything up to this sequence is settled now.
-    pub cursor: Sequence,
-    /// How many records were delivered since the last commit.
-    pub delivered: u64,
-    /// How many were not routed.
-    pub not_routed: u64,
-    /// Which are dead.
-    pub dead: Vec<DeadLetter>,
-    /// The group on its way after this commit; `None` closes the open one.
-    pub open_batch: Option<OpenBatch>,
+/// An act of an operator, kept as a record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// What was done.
+    pub act: ActKind,
+    /// To which destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Who did it: a login name with its uid, or `audit-relay` itself.
+    pub by: String,
+    /// Why, in the operator's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// How many records it concerned; filled in by the journal where it counts them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub detail: serde_json::Value,
 }
 
 /// A row as a reader found it.
@@ -262,13 +256,27 @@ impl ReadRow {
     }
 }
 
-/// A source, as the journal knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceRow {
-    /// Its row.
-    pub id: SourceId,
-    /// Whether an earlier run of the relay already looked at its files.
-    pub started: bool,
+/// The little of a record that deciding on it needs.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// Its place.
+    pub sequence: Sequence,
+    /// What kind it is.
+    pub kind: RecordKind,
+    /// The source's name.
+    pub source: Arc<str>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// The event's own time.
+    pub event_time: Option<Timestamp>,
+    /// The namespace.
+    pub namespace: Namespace,
+    /// JSON about records that are no event, or imported.
+    pub detail: Option<String>,
+    /// The length of its original, in bytes.
+    pub size_bytes: u64,
+    /// How its line was wrapped, and the original, where it was asked for.
+    pub original: Option<(Framing, Vec<u8>)>,
 }
 
 /// How much a reader copies at once.
@@ -289,6 +297,20 @@ pub enum JournalError {
     /// It is closed.
     #[error("the journal is closed")]
     Closed,
+}
+
+/// Why an operator's wish was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// No destination of that name was ever registered.
+    #[error("the journal knows no destination `{0}`")]
+    NoSuchDestination(String),
+    /// See the message.
+    #[error("{0}")]
+    Refused(String),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 }
 
 /// Why a journal could not be opened.
@@ -345,7 +367,7 @@ pub struct OpenReport {
 }
 
 /// How the journal is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct JournalStatus {
     /// The first sequence that is still there (0: none).
     pub first_sequence: Sequence,
@@ -355,6 +377,11 @@ pub struct JournalStatus {
     pub used_bytes: u64,
     /// The limit, in bytes.
     pub max_size_bytes: u64,
+    /// Whether it is at its limit: nothing is accepted until a destination moves on.
+    pub full: bool,
+    /// The destination, configured or not, that has passed the least: what it is owed is not removed. `None`
+    /// where every destination has passed everything.
+    pub pinned_by: Option<String>,
     /// Whether the disk is full: nothing is accepted until there is room again.
     pub disk_full: bool,
     /// Whether SQLite found the file damaged: it is salvaged at the next start.

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::job::Meaning;
 use super::retention::{self, Pages, Wanted};
-use super::schema::{key, read_meta, write_meta};
+use super::running;
 use super::writer::Writer;
 use crate::event::Timestamp;
 
@@ -42,7 +42,8 @@ pub(super) struct Upkeep {
     clocks: (Instant, Timestamp),
     frozen_until: Option<Instant>,
     aged_at: Option<Instant>,
-    unsaved_running: Duration,
+    /// Where the sweep over all that retention has passed goes on.
+    sweep_after: Option<u64>,
 }
 
 impl Upkeep {
@@ -58,13 +59,12 @@ impl Upkeep {
             clocks: (Instant::now(), Timestamp::now()),
             frozen_until: None,
             aged_at: None,
-            unsaved_running: Duration::ZERO,
+            sweep_after: None,
         }
     }
 
-    /// Whether there is work to go on with.
-    pub(super) fn is_due(&self) -> bool {
-        self.goal_bytes.is_some() || self.before.is_some() || self.vacuum
+    fn is_due(&self) -> bool {
+        self.goal_bytes.is_some() || self.before.is_some() || self.vacuum || self.sweep_after.is_some()
     }
 
     /// How large the WAL may become before it is copied into the database, in bytes.
@@ -87,7 +87,6 @@ impl Upkeep {
         let (now, wall) = (Instant::now(), Timestamp::now());
         let (then, wall_then) = std::mem::replace(&mut self.clocks, (now, wall));
         let steady = now.saturating_duration_since(then);
-        self.unsaved_running += steady;
         let expected = wall_then.plus(steady);
         wall.since(expected).max(expected.since(wall)) > MAX_CLOCK_STEP
     }
@@ -125,14 +124,16 @@ impl Writer {
     }
 
     fn hourly(&mut self) {
-        let running = std::mem::take(&mut self.upkeep.unsaved_running).as_secs();
+        self.upkeep.sweep_after = Some(0);
         let Some(conn) = &self.conn else { return };
-        let done = add_running(conn, running).and_then(|()| retention::sweep(conn, &self.ledger));
-        match done {
-            Ok(0) => {}
-            Ok(rows) => tracing::debug!(rows, "removed records that nothing pins any more"),
-            Err(error) => self.failed_upkeep(&error),
+        if let Err(error) = running::save(conn, self.ledger.clock.now()) {
+            self.failed_upkeep(&error);
         }
+    }
+
+    /// Whether there is work to go on with.
+    pub(super) fn is_due(&self) -> bool {
+        self.upkeep.is_due() || !self.ledger.loose.is_empty()
     }
 
     /// One turn between two groups.
@@ -144,7 +145,7 @@ impl Writer {
         if self.upkeep.goal_bytes.is_none() && self.used_bytes() > high && self.worth_removing() {
             self.upkeep.goal_bytes = Some(self.low_mark());
         }
-        if self.upkeep.is_due() {
+        if self.is_due() {
             self.turn();
         }
     }
@@ -175,19 +176,34 @@ impl Writer {
             self.checkpoint(true);
         }
         self.upkeep.goal_bytes = Some(goal);
-        while self.upkeep.is_due() && self.used_bytes() > goal && began.elapsed() < TURN {
+        while self.is_due() && self.used_bytes() > goal && began.elapsed() < TURN {
             self.turn();
         }
     }
 
+    /// Removes what nothing needs any more of what retention had passed by: one slice.
+    fn sweep(&mut self) -> rusqlite::Result<u64> {
+        let Some(conn) = &self.conn else { return Ok(0) };
+        let mut rows = retention::remove_loose(conn, &mut self.ledger)?;
+        if let Some(after) = self.upkeep.sweep_after {
+            let (swept, next) = retention::sweep(conn, &self.ledger, after)?;
+            rows += swept;
+            self.upkeep.sweep_after = next;
+        }
+        Ok(rows)
+    }
+
     /// Removes one slice, and gives back the space of one.
     fn turn(&mut self) {
+        let swept = match self.sweep() {
+            Ok(swept) => swept,
+            Err(error) => return self.failed_upkeep(&error),
+        };
         let used = self.used_bytes();
         let excess = self.upkeep.goal_bytes.map_or(0, |goal| used.saturating_sub(goal));
         let wanted = Wanted { through: self.removable_through(), before: self.upkeep.before, bytes: excess };
         let Some(conn) = &self.conn else {
-            (self.upkeep.goal_bytes, self.upkeep.before, self.upkeep.vacuum) = (None, None, false);
-            return;
+            return self.give_up();
         };
         let done = retention::slice(conn, &mut self.ledger, wanted).and_then(|removed| {
             let vacuum = retention::vacuum(conn, Pages::measure(conn)?)?;
@@ -197,12 +213,13 @@ impl Writer {
             Ok(done) => done,
             Err(error) => return self.failed_upkeep(&error),
         };
-        let moved = self.pages != pages || removed.rows > 0;
+        let rows = removed.rows + swept;
+        let moved = self.pages != pages || rows > 0;
         self.pages = pages;
         if moved {
-            tracing::debug!(rows = removed.rows, used_bytes = self.used_bytes(), "retention");
+            tracing::debug!(rows, used_bytes = self.used_bytes(), "retention");
             // Removing rewrites pages of every row: all of that is in the WAL now.
-            self.upkeep.unchecked_bytes += 64 * 1024 + removed.rows * 512;
+            self.upkeep.unchecked_bytes += 64 * 1024 + rows * 512;
             self.checkpoint(false);
         }
         self.upkeep.vacuum = vacuum;
@@ -210,10 +227,21 @@ impl Writer {
             self.upkeep.before = None;
         }
         let reached = self.upkeep.goal_bytes.is_some_and(|goal| self.used_bytes() <= goal);
-        if reached || removed.rows == 0 && !removed.more {
+        if reached || rows == 0 && !removed.more && !self.is_sweeping() {
             self.upkeep.goal_bytes = None;
         }
         self.publish();
+    }
+
+    fn is_sweeping(&self) -> bool {
+        self.upkeep.sweep_after.is_some() || !self.ledger.loose.is_empty()
+    }
+
+    /// Leaves everything for another time.
+    fn give_up(&mut self) {
+        (self.upkeep.goal_bytes, self.upkeep.before, self.upkeep.vacuum) = (None, None, false);
+        self.upkeep.sweep_after = None;
+        self.ledger.loose.clear();
     }
 
     /// Copies the WAL into the database; `truncate` empties its file too, if no reader is in the way.
@@ -241,7 +269,7 @@ impl Writer {
     }
 
     fn failed_upkeep(&mut self, error: &rusqlite::Error) {
-        (self.upkeep.goal_bytes, self.upkeep.before, self.upkeep.vacuum) = (None, None, false);
+        self.give_up();
         if self.meaning(error) == Meaning::DiskFull {
             self.enter_disk_full(error);
             if let Err(error) = self.roll_back() {
@@ -255,8 +283,7 @@ impl Writer {
     /// The last thing: everything into the database, nothing left in the WAL.
     pub(super) fn close_database(&mut self) {
         let Some(conn) = self.conn.take() else { return };
-        let running = self.upkeep.clocks.0.elapsed() + self.upkeep.unsaved_running;
-        let done = add_running(&conn, running.as_secs()).and_then(|()| checkpoint(&conn, true));
+        let done = running::save(&conn, self.ledger.clock.now()).and_then(|()| checkpoint(&conn, true));
         if let Err(error) = done {
             tracing::warn!(%error, "the WAL could not be emptied: it is read at the next start");
         }
@@ -265,14 +292,6 @@ impl Writer {
         }
         self.shared.used_bytes.store(0, Ordering::Relaxed);
     }
-}
-
-fn add_running(conn: &Connection, seconds: u64) -> rusqlite::Result<()> {
-    if seconds == 0 {
-        return Ok(());
-    }
-    let before = read_meta::<i64>(conn, key::RUNNING_SECONDS)?.unwrap_or(0);
-    write_meta(conn, key::RUNNING_SECONDS, before.saturating_add_unsigned(seconds)).map(drop)
 }
 
 /// Whether all of the WAL is in the database now.

@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 
 use super::job::{Job, Meaning, Refusal, meaning};
 use super::ledger::Ledger;
-use super::open;
 use super::reserve::{self, Reserve};
 use super::retention::Pages;
 use super::shared::Shared;
 use super::upkeep::Upkeep;
+use super::{destinations, open, running};
 
 /// How many requests may wait for the writer.
 pub(super) const QUEUE: usize = 256;
@@ -64,9 +64,9 @@ pub(super) struct Writer {
     tuning: Tuning,
     /// Since when the disk is full.
     disk_full: Option<Instant>,
-    /// Whether appends are refused for the journal's own limit.
-    full: bool,
     failures: u32,
+    /// The running time that was last written.
+    running_saved: Duration,
     pub(super) pages: Pages,
     /// The size of the WAL when it was last looked at, and what had been written then.
     wal_seen: Cell<(u64, u64)>,
@@ -94,8 +94,8 @@ impl Writer {
             upkeep,
             tuning,
             disk_full: None,
-            full: false,
             failures: 0,
+            running_saved: Duration::ZERO,
             pages,
             wal_seen: Cell::new((u64::MAX, 0)),
             _lock: lock,
@@ -107,7 +107,7 @@ impl Writer {
     /// Serves until everybody has let go, or it is told to close.
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         loop {
-            let first = if self.upkeep.is_due() {
+            let first = if self.is_due() {
                 match queue.try_recv() {
                     Ok(command) => Some(command),
                     Err(mpsc::error::TryRecvError::Empty) => None,
@@ -166,41 +166,51 @@ impl Writer {
         let mut admitted = Vec::with_capacity(jobs.len());
         let mut growing = 0_u64;
         for job in jobs {
+            if job.waits_for_room() && self.disk_full.is_some() && !self.room_again() {
+                job.finish(Err(Refusal::DiskFull));
+                continue;
+            }
             let Some(growth) = job.growth_bytes() else {
                 admitted.push(job);
                 continue;
             };
-            if self.disk_full.is_some() && !self.room_again() {
-                job.finish(Err(Refusal::DiskFull));
-                continue;
-            }
             // Once it was full there must be some room before the first is let in again.
-            let gap = if self.full { max_bytes / 64 } else { 0 };
+            let full = self.shared.full.load(Ordering::Relaxed);
+            let gap = if full { max_bytes / 64 } else { 0 };
             let fits = |used: u64| used.saturating_add(growing + growth + gap) <= max_bytes;
             if growth > 0 && !fits(self.used_bytes()) {
                 self.make_room(growing + growth + gap);
                 let used_bytes = self.used_bytes();
                 if !fits(used_bytes) {
-                    if !self.full {
-                        self.full = true;
-                        tracing::error!(
-                            used_bytes,
-                            max_bytes,
-                            "the journal is full: nothing is accepted until a destination moves on"
-                        );
+                    if !full {
+                        self.enter_full(used_bytes);
                     }
                     job.finish(Err(Refusal::Full { used_bytes, max_bytes }));
                     continue;
                 }
             }
-            if growth > 0 && self.full {
-                self.full = false;
+            if growth > 0 && full {
+                self.shared.full.store(false, Ordering::Relaxed);
                 tracing::info!("the journal has room again");
             }
             growing += growth;
             admitted.push(job);
         }
         admitted
+    }
+
+    /// The journal is at its limit, and what it holds is still needed.
+    fn enter_full(&self, used_bytes: u64) {
+        self.shared.full.store(true, Ordering::Relaxed);
+        let last = self.ledger.heads.last;
+        let pinned_by =
+            self.conn.as_ref().and_then(|conn| destinations::pinned_by(conn, last).ok().flatten());
+        let who = pinned_by.map_or_else(|| "a destination".to_owned(), |name| format!("`{name}`"));
+        tracing::error!(
+            used_bytes,
+            max_bytes = self.shared.max_size_bytes,
+            "the journal is full: nothing is accepted until {who} moves on"
+        );
     }
 
     /// One transaction, a savepoint for each request. `Err` means that nothing of it happened, or that
@@ -225,15 +235,23 @@ impl Writer {
                     }
                     run("ROLLBACK TO request")?;
                     self.ledger.heads = heads;
-                    self.ledger.parents.forget();
+                    self.ledger.forget();
                     refusals.push(Some(Refusal::Io(error.to_string())));
                 }
             }
             run("RELEASE request")?;
         }
+        let running = self.ledger.clock.now();
+        let save = running.saturating_sub(self.running_saved) >= running::SAVE_INTERVAL;
+        if save {
+            running::save(conn, running)?;
+        }
         let pages = Pages::measure(conn)?;
         run("COMMIT")?;
         self.pages = pages;
+        if save {
+            self.running_saved = running;
+        }
         Ok(refusals)
     }
 
@@ -246,12 +264,11 @@ impl Writer {
         }
     }
 
-    /// The disk is full: what does not add records is tried again with the room that was kept back.
+    /// The disk is full: what cannot wait for room is tried again with the room that was kept back.
     fn without_room(&mut self, jobs: Vec<Box<dyn Job>>, error: &rusqlite::Error) {
         self.enter_disk_full(error);
-        let (appends, mut others): (Vec<_>, Vec<_>) =
-            jobs.into_iter().partition(|job| job.growth_bytes().is_some());
-        refuse(appends, &Refusal::DiskFull);
+        let (waiting, mut others): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.waits_for_room());
+        refuse(waiting, &Refusal::DiskFull);
         if let Err(error) = self.roll_back() {
             return self.broken(others, &error);
         }

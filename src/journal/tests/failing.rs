@@ -8,7 +8,7 @@ fn io_error() -> rusqlite::Error {
 }
 
 /// Holds the writer until the returned sender is dropped, so that what follows shares a transaction.
-fn hold(journal: &Journal) -> std::sync::mpsc::Sender<()> {
+pub(super) fn hold(journal: &Journal) -> std::sync::mpsc::Sender<()> {
     let (entered, held) = std::sync::mpsc::channel();
     let (release, released) = std::sync::mpsc::channel::<()>();
     let (reply, _) = oneshot::channel();
@@ -24,7 +24,7 @@ fn hold(journal: &Journal) -> std::sync::mpsc::Sender<()> {
     release
 }
 
-fn fail(journal: &Journal) -> oneshot::Receiver<Result<(), JournalError>> {
+pub(super) fn fail(journal: &Journal) -> oneshot::Receiver<Result<(), JournalError>> {
     let (reply, answer) = oneshot::channel();
     journal.send_blocking(Call::new(|_: &Connection, _: &mut Ledger| Err::<(), _>(io_error()), reply));
     answer
@@ -75,7 +75,7 @@ fn three_failures_in_a_row_end_the_relay() {
 }
 
 /// As a full disk shows itself to SQLite.
-fn fill_disk(bench: &Bench, full: bool) {
+pub(super) fn fill_disk(bench: &Bench, full: bool) {
     bench
         .journal
         .call(move |conn, _| {
@@ -98,17 +98,16 @@ fn on_a_full_disk_nothing_is_accepted_and_acknowledgements_are_kept() {
     let (append, _) = bench.lines(&[&large]);
     let release = hold(&bench.journal);
     let appended = bench.journal.append(append);
-    let (reply, settled) = oneshot::channel();
-    bench
-        .journal
-        .send_blocking(LaneJob::new(LaneCommit { cursor: 1, delivered: 1, ..lane_commit(lane.id) }, reply));
+    let journal = bench.journal.clone();
+    let commit = LaneCommit { cursor: 1, counts: delivered(1), ..lane_commit(lane.id) };
+    let settled = std::thread::spawn(move || wait(journal.commit_lane(commit)));
     drop(release);
     assert_eq!(appended.blocking_recv().unwrap(), Err(AppendError::DiskFull));
-    assert_eq!(settled.blocking_recv().unwrap(), Ok(()));
+    assert_eq!(settled.join().unwrap(), Ok(()));
     assert_eq!(std::fs::metadata(&reserve).unwrap().len(), 0, "the reserve was released");
     assert!(bench.status().disk_full);
     assert_eq!(*bench.journal.failed().borrow(), None);
-    assert_eq!(bench.lane("siem").books.delivered, 1);
+    assert_eq!(bench.destination("siem").books.delivered, 1);
     for _ in 0..5 {
         assert_eq!(bench.append(&[&large]), Err(AppendError::DiskFull), "never fatal");
     }
@@ -257,7 +256,7 @@ fn a_small_disk_that_is_really_full() {
     let options = Options { keep: Duration::ZERO, ..options(&dir) };
     let (journal, _) = Journal::open_tuned(&options, quick).unwrap();
     let source = journal.register_source("flipt", "flipt").unwrap().id;
-    let lane = wait(journal.register_destination("siem")).unwrap();
+    let lane = wait(journal.register_destination("siem", None)).unwrap();
     let name = Incarnation::from_bits(1);
     let mut offset = 0;
     let mut append = || {
@@ -274,7 +273,7 @@ fn a_small_disk_that_is_really_full() {
     let last = *journal.latest().borrow();
     for cursor in 1..200 {
         assert_eq!(append(), Err(AppendError::DiskFull));
-        let commit = LaneCommit { cursor, delivered: 1, ..lane_commit(lane.id) };
+        let commit = LaneCommit { cursor, counts: delivered(1), ..lane_commit(lane.id) };
         assert_eq!(wait(journal.commit_lane(commit)), Ok(()));
     }
     assert_eq!(*journal.failed().borrow(), None);

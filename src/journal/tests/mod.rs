@@ -1,12 +1,19 @@
 //! Real files in temporary directories.
 
 mod accepting;
+mod acts;
+mod backup;
+mod books;
+mod clock;
 mod cost;
+mod dead_letters;
 mod failing;
 mod lanes;
+mod migrating;
 mod model;
 mod opening;
 mod removing;
+mod replays;
 mod salvaging;
 
 use std::path::Path;
@@ -108,11 +115,37 @@ impl Bench {
     }
 
     fn lane(&self, name: &str) -> DestinationRow {
-        wait(self.journal.register_destination(name)).unwrap()
+        wait(self.journal.register_destination(name, None)).unwrap()
+    }
+
+    fn commit(&self, commit: LaneCommit) {
+        wait(self.journal.commit_lane(commit)).unwrap();
     }
 
     fn settle(&self, destination: DestinationId, cursor: Sequence) {
-        wait(self.journal.commit_lane(LaneCommit { cursor, ..lane_commit(destination) })).unwrap();
+        self.commit(LaneCommit { cursor, ..lane_commit(destination) });
+    }
+
+    /// Lines that are of no interest, so many.
+    fn append_some(&mut self, count: usize) {
+        let lines: Vec<_> = (0..count).map(|line| format!("{}-{line}", self.position)).collect();
+        self.append(&lines.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    }
+
+    fn last(&self) -> Sequence {
+        *self.journal.latest().borrow()
+    }
+
+    /// The destination as the journal lists it; the books of all of them balance.
+    fn destination(&self, name: &str) -> DestinationRow {
+        let rows = wait(self.journal.destinations()).unwrap();
+        rows.iter().for_each(|row| assert_balanced(row, self.last()));
+        rows.into_iter().find(|row| row.name == name).unwrap()
+    }
+
+    fn execute(&self, sql: impl Into<String>) {
+        let sql = sql.into();
+        self.journal.call(move |conn, _| conn.execute_batch(&sql)).unwrap();
     }
 
     fn status(&self) -> JournalStatus {
@@ -230,7 +263,56 @@ fn entity(kind: EntityKind, id: &str) -> Entity {
 }
 
 fn lane_commit(destination: DestinationId) -> LaneCommit {
-    LaneCommit { destination, cursor: 0, delivered: 0, not_routed: 0, dead: Vec::new(), open_batch: None }
+    LaneCommit {
+        destination,
+        cursor: 0,
+        acked: Vec::new(),
+        counts: Counts::default(),
+        dead: Vec::new(),
+        opened: Vec::new(),
+        closed: Vec::new(),
+        endpoint: None,
+    }
+}
+
+fn delivered(delivered: u64) -> Counts {
+    Counts { delivered, ..Counts::default() }
+}
+
+fn letter(sequence: Sequence) -> DeadLetter {
+    DeadLetter { sequence, code: "rejected".to_owned(), message: "no".to_owned(), attempts: 1 }
+}
+
+fn batch(id: &str, members: &[Sequence]) -> OpenBatch {
+    let id = crate::event::BatchId::from_stored(id.to_owned());
+    OpenBatch { id, members: members.to_vec(), attempts: 0, not_before: None }
+}
+
+fn act(act: ActKind) -> Act {
+    Act {
+        act,
+        destination: None,
+        by: "ann (1000)".to_owned(),
+        reason: Some("because".to_owned()),
+        records: None,
+        detail: serde_json::Value::Null,
+    }
+}
+
+/// The act that a record keeps.
+fn kept_act(record: &StoredRecord) -> Act {
+    assert_eq!(
+        (record.kind, &*record.source, &*record.instance),
+        (RecordKind::Act, "audit-relay", "audit-relay")
+    );
+    assert_eq!(record.order_key, None);
+    serde_json::from_slice(&record.original).unwrap()
+}
+
+fn assert_balanced(row: &DestinationRow, last: Sequence) {
+    let books = row.books;
+    assert_eq!(last + 1 - row.first_sequence, books.sum() + row.waiting(last), "{row:?}");
+    assert!(books.before_since + books.observed + books.left_out <= books.not_routed, "{row:?}");
 }
 
 /// The chain of all rows, from the first on.

@@ -101,20 +101,13 @@ proptest! {
                     let state = &mut lanes[lane];
                     let cursor = (state.cursor + by).min(accepted.len() as u64);
                     let passed = cursor - state.cursor;
-                    let letter = (dead && passed > 0).then(|| DeadLetter {
-                        sequence: cursor,
-                        code: "rejected".to_owned(),
-                        message: String::new(),
-                        attempts: 1,
-                    });
-                    let died = u64::from(letter.is_some());
-                    let commit = LaneCommit {
+                    let died = u64::from(dead && passed > 0);
+                    bench.commit(LaneCommit {
                         cursor,
-                        delivered: passed - died,
-                        dead: letter.into_iter().collect(),
+                        counts: delivered(passed - died),
+                        dead: (died > 0).then(|| letter(cursor)).into_iter().collect(),
                         ..lane_commit(ids[lane])
-                    };
-                    wait(bench.journal.commit_lane(commit)).unwrap();
+                    });
                     state.cursor = cursor;
                     state.books.delivered += passed - died;
                     state.books.dead += died;

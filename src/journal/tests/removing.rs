@@ -21,13 +21,6 @@ fn append_patiently(bench: &mut Bench, count: usize) -> Appended {
     (0..100).find_map(|_| append_many(bench, count).ok()).expect("there is room again")
 }
 
-/// Waits until the writer has nothing left to do, by asking it for so many turns.
-fn settle_down(bench: &Bench) {
-    for _ in 0..50 {
-        bench.journal.call(|_, _| Ok(())).unwrap();
-    }
-}
-
 #[test]
 fn what_every_destination_has_passed_makes_room_and_the_file_shrinks() {
     let mut bench = Bench::with(|options| options.max_size_bytes = 4 * MIB);
@@ -42,12 +35,12 @@ fn what_every_destination_has_passed_makes_room_and_the_file_shrinks() {
     assert!(before.used_bytes <= 4 * MIB, "{before:?}");
     // One destination alone does not decide.
     bench.settle(fast.id, before.last_sequence);
-    settle_down(&bench);
+    bench.journal.settle_down();
     assert_eq!(bench.status().first_sequence, 1);
     assert!(matches!(append_many(&mut bench, 100), Err(AppendError::Full { .. })));
     bench.settle(slow.id, 1_500);
     append_patiently(&mut bench, 100);
-    settle_down(&bench);
+    bench.journal.settle_down();
     let after = bench.status();
     assert!((2..=1_501).contains(&after.first_sequence), "{after:?}");
     assert!(after.used_bytes <= 4 * MIB, "{after:?}");
@@ -57,7 +50,7 @@ fn what_every_destination_has_passed_makes_room_and_the_file_shrinks() {
         bench.settle(fast.id, last);
         bench.settle(slow.id, last);
     }
-    settle_down(&bench);
+    bench.journal.settle_down();
     let files: u64 = ["journal.db", "journal.db-wal"]
         .iter()
         .filter_map(|name| std::fs::metadata(bench.dir.path().join(name)).ok())
@@ -74,12 +67,9 @@ fn old_records_go_and_space_is_given_back() {
     let lane = bench.lane("siem");
     append_many(&mut bench, 6_000).unwrap();
     let before = bench.status().used_bytes;
-    let letter =
-        DeadLetter { sequence: 10, code: "rejected".to_owned(), message: "no".to_owned(), attempts: 1 };
-    let commit = LaneCommit { cursor: 5_000, dead: vec![letter], ..lane_commit(lane.id) };
-    wait(bench.journal.commit_lane(commit)).unwrap();
-    bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
-    settle_down(&bench);
+    let counts = delivered(4_999);
+    bench.commit(LaneCommit { cursor: 5_000, counts, dead: vec![letter(10)], ..lane_commit(lane.id) });
+    bench.journal.tick();
     let left: Vec<_> = bench.read().iter().map(ReadRow::sequence).collect();
     assert_eq!(left.len(), 1_001);
     assert_eq!(left[..2], [10, 5_001], "a dead letter keeps its record");
@@ -102,19 +92,11 @@ fn what_a_batch_on_its_way_needs_stays_and_an_empty_journal_counts_on() {
     let mut bench = Bench::with(|options| options.keep = Duration::ZERO);
     let lane = bench.lane("siem");
     bench.append(&["one", "two", "three"]).unwrap();
-    let batch = OpenBatch {
-        id: crate::event::BatchId::from_stored("bat_1".to_owned()),
-        members: vec![2],
-        settled: Vec::new(),
-        attempts: 0,
-        not_before: None,
-    };
-    let commit = LaneCommit { cursor: 3, open_batch: Some(batch), ..lane_commit(lane.id) };
-    wait(bench.journal.commit_lane(commit)).unwrap();
-    bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
-    settle_down(&bench);
+    bench.commit(LaneCommit { cursor: 3, opened: vec![batch("bat_1", &[2])], ..lane_commit(lane.id) });
+    bench.journal.tick();
     assert_eq!(bench.read().iter().map(ReadRow::sequence).collect::<Vec<_>>(), [2]);
-    bench.settle(lane.id, 3);
+    let closed = vec![crate::event::BatchId::from_stored("bat_1".to_owned())];
+    bench.commit(LaneCommit { cursor: 3, closed, ..lane_commit(lane.id) });
     let (mut bench, _) = bench.reopen();
     assert_eq!(bench.append(&["four"]).unwrap().last_sequence, 4);
     let found = whole(bench.read().pop().unwrap());
@@ -138,15 +120,16 @@ fn rows_that_nothing_pins_any_more_are_swept_up() {
     bench.journal.clone().close().unwrap();
     let conn = Connection::open(bench.database()).unwrap();
     schema::write_meta(&conn, schema::key::REMOVED_THROUGH, 1).unwrap();
-    let ledger = Ledger::load(&conn, 0).unwrap();
+    let clock = Arc::new(running::RunningClock::new(Duration::ZERO));
+    let ledger = Ledger::load(&conn, 0, clock).unwrap();
     conn.execute_batch(
         "INSERT INTO destinations (id, name, first_seen_at, first_sequence, cursor) VALUES (1, 'siem', 0, 1, 2);
-         INSERT INTO dead_letters VALUES (1, 1, 'rejected', '', 1, 0)",
+         INSERT INTO dead_letters VALUES (1, 1, 'rejected', '', 1, 0, NULL)",
     )
     .unwrap();
-    assert_eq!(retention::sweep(&conn, &ledger).unwrap(), 0);
+    assert_eq!(retention::sweep(&conn, &ledger, 0).unwrap(), (0, None));
     conn.execute("DELETE FROM dead_letters", []).unwrap();
-    assert_eq!(retention::sweep(&conn, &ledger).unwrap(), 1);
+    assert_eq!(retention::sweep(&conn, &ledger, 0).unwrap(), (1, None));
 }
 
 #[test]
@@ -155,24 +138,20 @@ fn a_destination_that_is_not_registered_in_this_run_pins_what_it_is_owed() {
     let (siem, slack) = (bench.lane("siem"), bench.lane("slack"));
     while append_many(&mut bench, 100).is_ok() {}
     let last = bench.status().last_sequence;
-    let commit = LaneCommit { cursor: 100, delivered: 99, not_routed: 1, ..lane_commit(siem.id) };
-    wait(bench.journal.commit_lane(commit)).unwrap();
+    let counts = Counts { not_routed: 1, ..delivered(99) };
+    bench.commit(LaneCommit { cursor: 100, counts, ..lane_commit(siem.id) });
     let Bench { dir, journal, source, file, position } = bench;
     journal.close().unwrap();
     let options = Options { max_size_bytes: 2 * MIB, keep: Duration::ZERO, ..options(dir.path()) };
     let (journal, _) = Journal::open_tuned(&options, tuning()).unwrap();
     let mut bench = Bench { dir, journal, source, file, position };
-    let books = Books { delivered: 99, not_routed: 1, ..Books::default() };
-    assert_eq!(
-        wait(bench.journal.destinations()).unwrap(),
-        [("siem".to_owned(), 100, books), ("slack".to_owned(), 0, Books::default())]
-    );
+    assert_eq!(bench.destination("siem").cursor, 100);
+    assert_eq!(bench.destination("slack").cursor, 0);
     // Neither for their age nor for room, however long it does not come.
     bench.lane("slack");
     bench.settle(slack.id, last);
     for _ in 0..3 {
-        bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
-        settle_down(&bench);
+        bench.journal.tick();
         let _ = append_many(&mut bench, 1);
     }
     let first = bench.status().first_sequence;
@@ -197,8 +176,7 @@ fn the_first_record_that_is_left_fits_to_the_last_that_was_removed() {
     let lane = bench.lane("siem");
     bench.append(&["one", "two", "three", "four"]).unwrap();
     bench.settle(lane.id, 2);
-    bench.journal.inner.writer.blocking_send(Command::Tick).unwrap();
-    settle_down(&bench);
+    bench.journal.tick();
     assert_eq!(bench.records().len(), 2);
     bench.forge(3);
     for after in [0, 2] {

@@ -11,10 +11,15 @@ fn filled() -> (Bench, DestinationRow) {
         let lines: Vec<String> = (0..100).map(|line| format!("{part} {line} {}", "x".repeat(600))).collect();
         bench.append(&lines.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
     }
-    let letter =
-        DeadLetter { sequence: 7, code: "rejected".to_owned(), message: "no".to_owned(), attempts: 1 };
-    let commit = LaneCommit { cursor: 1_500, delivered: 1_499, dead: vec![letter], ..lane_commit(lane.id) };
-    wait(bench.journal.commit_lane(commit)).unwrap();
+    let (counts, acked) = (delivered(1_500), vec![1_600]);
+    bench.commit(LaneCommit {
+        cursor: 1_500,
+        acked,
+        counts,
+        dead: vec![letter(7)],
+        opened: vec![batch("bat_1", &[1_501, 1_502])],
+        ..lane_commit(lane.id)
+    });
     bench.journal.clone().close().unwrap();
     (bench, lane)
 }
@@ -62,8 +67,10 @@ fn readable_rows_of_a_damaged_file_are_saved() {
     // What was kept has its ids, its epoch, its position; what is known already is known again.
     assert_eq!(&*records[0].epoch, epoch);
     assert_eq!(bench.journal.incarnations(bench.source).unwrap()[0].position, bench.position);
-    assert_eq!(bench.lane("siem").cursor, 1_500);
-    assert_eq!(bench.lane("siem").id, lane.id);
+    let siem = bench.destination("siem");
+    assert_eq!((siem.id, siem.cursor, &siem.acked[..]), (lane.id, 1_500, &[1_600][..]));
+    assert_eq!(siem.open_batches, [batch("bat_1", &[1_501, 1_502])]);
+    assert_eq!(bench.lane("siem"), siem);
     let first = &records[0];
     let again = NewRecord { id: first.id, ..record(bench.file.name, 0, "again") };
     assert_eq!(bench.push(vec![again]).unwrap().known, 1);
@@ -88,7 +95,7 @@ fn a_truncated_file_is_salvaged_and_counts_on_behind_what_was_delivered() {
     assert!((300..1_500).contains(&saved), "{saved} saved");
     let records = bench.records();
     let last = records.last().unwrap();
-    assert!(last.sequence > 1_500, "a lane at 1,500 must see what comes now");
+    assert!(last.sequence > 1_600, "a lane that has settled 1,600 must see what comes now");
     assert!(gap(last).message.contains(&format!("{saved} records were saved")));
 }
 
@@ -136,4 +143,21 @@ fn damage_that_is_met_while_running_is_salvaged_at_the_next_start() {
     bench.journal.clone().close().unwrap();
     assert!(open_again(&mut bench).salvaged.is_some());
     assert!(bench.records().len() > 1_900);
+}
+
+#[test]
+fn what_is_lost_of_the_dead_letters_leaves_the_books_in_balance() {
+    let (mut bench, siem) = filled();
+    let conn = Connection::open(bench.database()).unwrap();
+    conn.execute_batch(
+        "PRAGMA foreign_keys = OFF; DELETE FROM dead_letters; INSERT INTO dead_letters VALUES (77, 5, 'rejected', '', 1, 0, 400);
+         INSERT INTO batches (destination, id, members, attempts, created_at) VALUES (77, 'x', '[5]', 0, 0)",
+    )
+    .unwrap();
+    conn.close().unwrap();
+    std::fs::write(bench.dir.path().join("journal.db.salvage-wanted"), "malformed").unwrap();
+    assert!(open_again(&mut bench).salvaged.is_some());
+    let row = bench.destination("siem");
+    assert_eq!((row.id, row.books.dead, row.books.purged), (siem.id, 0, 1));
+    assert_eq!(wait(bench.journal.dead_letter_bytes()), Ok(0), "nobody's letters are nobody's");
 }

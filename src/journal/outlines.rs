@@ -1,0 +1,108 @@
+//! The little of each record that a lane decides on, read in bulk.
+
+use rusqlite::{Connection, Row, params};
+
+use super::rows::{Names, is_alteration, namespace, number};
+use super::{Journal, JournalError, Outline};
+use crate::event::{Framing, RecordKind, Sequence, Timestamp};
+
+/// So many bytes of originals are copied at once, at most; the first row is returned whatever its size.
+const MAX_BYTES: usize = 8 << 20;
+
+impl Journal {
+    /// Outlines of the records after a sequence, in order, up to `max_rows`; what is gone or cannot be read
+    /// is left out. Nothing is verified. Reads the originals only `with_original`, and then ends after
+    /// 8 MiB of them, too.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn read_outlines(
+        &self,
+        after: Sequence,
+        max_rows: usize,
+        with_original: bool,
+    ) -> Result<Vec<Outline>, JournalError> {
+        self.read(move |conn, names| {
+            if with_original {
+                with_originals(conn, names, after, max_rows)
+            } else {
+                without_originals(conn, names, after, max_rows)
+            }
+        })
+        .await
+    }
+}
+
+/// The columns of an outline, in the order of [`outline`].
+const COLUMNS: &str = "sequence, kind, source, accepted_at, event_time, namespace_state, namespace, detail, \
+     length(original)";
+
+fn limit(max_rows: usize) -> i64 {
+    i64::try_from(max_rows).unwrap_or(i64::MAX)
+}
+
+fn without_originals(
+    conn: &Connection,
+    names: &mut Names,
+    after: Sequence,
+    max_rows: usize,
+) -> rusqlite::Result<Vec<Outline>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![after.cast_signed(), limit(max_rows)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(readable(outline(conn, names, row))?.flatten());
+    }
+    Ok(found)
+}
+
+fn with_originals(
+    conn: &Connection,
+    names: &mut Names,
+    after: Sequence,
+    max_rows: usize,
+) -> rusqlite::Result<Vec<Outline>> {
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS}, framing, original FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![after.cast_signed(), limit(max_rows)])?;
+    let mut found: Vec<Outline> = Vec::new();
+    let mut bytes = 0_usize;
+    while let Some(row) = rows.next()? {
+        let Some(mut outline) = readable(outline(conn, names, row))?.flatten() else { continue };
+        bytes = bytes.saturating_add(usize::try_from(outline.size_bytes).unwrap_or(usize::MAX));
+        if bytes > MAX_BYTES && !found.is_empty() {
+            break;
+        }
+        let Some(original) = readable(row.get(10))? else { continue };
+        outline.original = Some((Framing::from_stored(row.get(9).unwrap_or(0)), original));
+        found.push(outline);
+    }
+    Ok(found)
+}
+
+/// Nothing, where a column is of another type than it was written with.
+fn readable<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_alteration(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn outline(conn: &Connection, names: &mut Names, row: &Row<'_>) -> rusqlite::Result<Option<Outline>> {
+    let Some(kind) = RecordKind::from_stored(row.get(1)?) else { return Ok(None) };
+    Ok(Some(Outline {
+        sequence: number(row, 0)?,
+        kind,
+        source: names.source(conn, row.get(2)?)?.0,
+        accepted_at: Timestamp::from_unix_micros(row.get(3)?),
+        event_time: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_unix_micros),
+        namespace: namespace(row.get(5)?, row.get(6)?),
+        detail: row.get(7)?,
+        size_bytes: number(row, 8)?,
+        original: None,
+    }))
+}

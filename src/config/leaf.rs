@@ -111,7 +111,7 @@ impl Walk<'_> {
     }
 
     /// Whether a variable overrides this very key with text that only looks like a list or a map.
-    fn is_odd_variable(&self, spot: Spot<'_>) -> bool {
+    pub(super) fn is_odd_variable(&self, spot: Spot<'_>) -> bool {
         let is_reference =
             spot.value.as_dict().is_some_and(|dict| dict.contains_key("env") || dict.contains_key("file"));
         !is_reference

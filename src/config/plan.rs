@@ -25,6 +25,9 @@ pub struct Plan {
     pub routes: RouteTable,
     /// How long and how much is kept.
     pub journal: JournalPlan,
+    /// How many bytes of dead letters are kept in the journal; older ones move to a file. At most an eighth of
+    /// the journal's size: they pin their records.
+    pub dead_letters_max_bytes: u64,
     /// The health listener; its work comes with a later version.
     pub health_listen: SocketAddr,
     /// The admin listener; its work comes with a later version.
@@ -127,6 +130,8 @@ pub enum ReadFrom {
 /// One destination.
 #[derive(Debug, Clone)]
 pub struct DestinationPlan {
+    /// The word of its `type`, also where it cannot work.
+    pub type_word: &'static str,
     /// What it is; `Err` says why it cannot work now (a missing secret, a kind of a later version), which
     /// blocks it alone.
     pub kind: Result<DestinationKind, String>,
@@ -141,6 +146,48 @@ pub struct DestinationPlan {
     pub deliver_since: DeliverSince,
     /// How long one attempt may take.
     pub timeout: Duration,
+    /// Requests under way at the same time, at most; 1 to 64.
+    pub concurrency: usize,
+    /// Requests in a length of time, at most.
+    pub rate_limit: Option<RatePlan>,
+    /// Records whose age (running time since acceptance) is beyond it become dead letters; `None`: never.
+    pub expire_after: Option<Duration>,
+    /// Bytes of the journal that all takes which was accepted since its oldest waiting record, at most; beyond it the oldest
+    /// become dead letters. `None` where nothing ever expires: such a destination may stop the intake.
+    pub backlog_max_bytes: Option<u64>,
+    /// So many rejected records in a row block the endpoint instead of dead-lettering on.
+    pub reject_limit: u32,
+    /// Renders and counts, sends nothing.
+    pub observe: bool,
+    /// Drops what waits, and whatever comes.
+    pub discard: bool,
+    /// The former name, whose place in the journal it takes over.
+    pub renamed_from: Option<String>,
+    /// Certificates of one's own.
+    pub tls: TlsPlan,
+    /// The proxy to go through; without it the standard environment variables decide.
+    pub proxy: Option<Secret>,
+    /// Differs, as good as surely, where anything that decides about an answer differs: address, headers,
+    /// credentials. Tells of no secret: of these it holds two bytes of a hash.
+    pub fingerprint: String,
+}
+
+/// How many requests in how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RatePlan {
+    /// Requests; at least 1.
+    pub requests: u32,
+    /// In this time.
+    pub per: Duration,
+}
+
+/// TLS with certificates of one's own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsPlan {
+    /// PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// PEM file of the own certificate, and of its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// How records are grouped into requests.
@@ -201,12 +248,35 @@ pub struct WebhookPlan {
 }
 
 /// What a webhook's body looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WebhookFormat {
     /// The very request that Flipt's own webhook sink sends: one event each.
     Flipt,
     /// Our envelope.
     Envelope,
+    /// CloudEvents 1.0, structured: one event each.
+    CloudEvents,
+    /// What a template makes of it: one record each.
+    Template(Arc<TemplatePlan>),
+}
+
+impl WebhookFormat {
+    /// Whether a request of this format holds one record, never more.
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        !matches!(self, Self::Envelope)
+    }
+}
+
+/// A request as minijinja templates; all of them parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplatePlan {
+    /// The template of the body. Not shown: people write tokens into bodies.
+    pub body: Secret,
+    /// The templates of further headers, names in lower case.
+    pub headers: Vec<(String, Secret)>,
+    /// The content type of the body.
+    pub content_type: String,
 }
 
 /// How several records share a body.
@@ -232,6 +302,10 @@ pub struct SigningPlan {
 pub enum SigningScheme {
     /// `X-Flipt-Webhook-Signature`: hex HMAC-SHA256 over the body.
     Flipt,
+    /// `webhook-signature` over id, time and body (<https://www.standardwebhooks.com>).
+    StandardWebhooks,
+    /// `X-Hub-Signature-256`: `sha256=` and hex HMAC-SHA256 over the body.
+    Github,
 }
 
 /// The console.

@@ -246,8 +246,18 @@ impl Scalar for Since {
 /// How many requests in how long: `1/s`, `30/m`, `1000/h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    requests: u32,
+    pub(super) requests: u32,
     per: char,
+}
+
+impl Rate {
+    pub(super) fn per(self) -> Duration {
+        Duration::from_secs(match self.per {
+            'm' => 60,
+            'h' => 3_600,
+            _ => 1,
+        })
+    }
 }
 
 impl Scalar for Rate {

@@ -122,6 +122,7 @@ fn publish(schema: &mut Value, definitions: &Value, is_value: bool) {
     let Value::Object(object) = schema else { return };
     let later = object.get("x-later").is_some();
     let many = object.get("x-many").is_some();
+    let short = object.get("x-short").and_then(Value::as_str).map(str::to_owned);
     if object.contains_key("x-names") {
         let pattern = <Name as Scalar>::PATTERN;
         object.insert("propertyNames".into(), json!({ "pattern": pattern }));
@@ -144,6 +145,14 @@ fn publish(schema: &mut Value, definitions: &Value, is_value: bool) {
             }
             _ => {}
         }
+    }
+    if let Some(key) = short {
+        let value = object.get("properties").and_then(|properties| properties.get(&key)).cloned();
+        let mut outer = Map::new();
+        outer.extend(object.remove_entry("description"));
+        outer.insert("anyOf".into(), json!([value, schema.take()]));
+        *schema = Value::Object(outer);
+        return;
     }
     if scalar {
         let mut outer = Map::new();

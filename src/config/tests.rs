@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod delivering;
 mod language;
 mod layering;
 mod meaning;

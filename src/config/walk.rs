@@ -71,6 +71,7 @@ impl<'a> Walk<'a> {
             return self.many(schema, spot);
         }
         match schema.get("type").and_then(Json::as_str) {
+            Some("object") if self.is_short_form(schema, spot) => self.short_form(schema, spot),
             Some("object") => match spot.value {
                 Value::Dict(_, dict) if schema.get("properties").is_some() => self.object(schema, dict, spot),
                 Value::Dict(_, dict) => self.map(schema, dict, spot),
@@ -83,6 +84,18 @@ impl<'a> Walk<'a> {
             Some(_) => self.leaf(schema, spot),
             None => Some(any(spot.value)),
         }
+    }
+
+    /// Whether a map that may be written as the value of one of its keys (`x-short`) is written so.
+    fn is_short_form(&self, schema: &Json, spot: Spot<'_>) -> bool {
+        let is_map = spot.value.as_dict().is_some_and(|dict| !is_reference(dict));
+        schema.get("x-short").is_some() && (!is_map || self.is_odd_variable(spot))
+    }
+
+    fn short_form(&mut self, schema: &'a Json, spot: Spot<'_>) -> Option<Json> {
+        let key = schema.get("x-short").and_then(Json::as_str)?;
+        let value = self.value(schema.get("properties")?.get(key)?, spot)?;
+        Some(Json::Object(Map::from_iter([(key.to_owned(), value)])))
     }
 
     /// One of several kinds, told apart by `type`.
@@ -312,6 +325,11 @@ pub(super) fn words(words: &[&str]) -> String {
             format!("{} or `{last}`", first.join(", "))
         }
     }
+}
+
+/// Whether a map is `{env: NAME}` or `{file: PATH}`.
+fn is_reference(dict: &Dict) -> bool {
+    dict.len() == 1 && (dict.contains_key("env") || dict.contains_key("file"))
 }
 
 /// What a value is, without a word of what it says.

@@ -1,6 +1,8 @@
 //! The one sender: carries out what destinations ask for. No redirect is followed, no more than 64 KiB of
 //! an answer is read, and no error tells a URL.
 
+mod certs;
+
 use std::error::Error as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,6 +13,8 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::io::AsyncWriteExt;
 
+use crate::config::plan::TlsPlan;
+use crate::config::secret::Secret;
 use crate::destination::{HttpRequest, Request, Response};
 
 /// How much of an answer is read, in bytes.
@@ -20,12 +24,18 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How many of them for each receiver: as many as may be under way.
+const MAX_IDLE_CONNECTIONS: usize = 64;
+
 /// Why a request was not answered. Its text holds no URL and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The network, the receiver or the disk failed: try again.
     #[error("{0}")]
     Failed(String),
+    /// The receiver's certificate is not trusted, or ours not by the receiver: this speaks of the endpoint.
+    #[error("{0}")]
+    Untrusted(String),
     /// The request cannot be made at all: trying again is of no use.
     #[error("the request cannot be made: {0}")]
     Impossible(String),
@@ -38,22 +48,53 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender with its own connections.
+    /// A sender with its own connections, which trusts whom `tls` says and goes through `proxy`.
+    ///
+    /// Without `tls.ca` the system's authorities are trusted, with it none but those in it. Without `proxy`
+    /// the standard variables decide (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`); with it nothing
+    /// goes past it.
+    ///
+    /// # Errors
+    /// What cannot be used: the key of the configuration, the file, and why; no secret.
+    pub fn new(tls: &TlsPlan, proxy: Option<&Secret>) -> Result<Self, String> {
+        // A provider that is installed already serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = tls.ca.as_deref().map(certs::authorities).transpose()?;
+        let identity = tls.identity.as_ref().map(|(cert, key)| certs::identity(cert, key)).transpose()?;
+        let proxy = proxy.map(|proxy| reqwest::Proxy::all(proxy.expose())).transpose();
+        let proxy = proxy.map_err(|_| "proxy: not the address of a proxy".to_owned())?;
+        let client = |authorities: Option<Vec<reqwest::Certificate>>| {
+            let mut builder = reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+                .tcp_nodelay(true);
+            if let Some(authorities) = authorities {
+                builder = builder.tls_certs_only(authorities);
+            }
+            if let Some(identity) = identity.clone() {
+                builder = builder.identity(identity);
+            }
+            if let Some(proxy) = proxy.clone() {
+                builder = builder.proxy(proxy);
+            }
+            builder.build().map_err(|error| format!("TLS cannot be set up: {}", describe(error)))
+        };
+        let client = match client(authorities) {
+            // A system without authorities: all the same plain HTTP works, and HTTPS is refused as untrusted.
+            Err(_) if tls.ca.is_none() => client(Some(Vec::new()))?,
+            client => client?,
+        };
+        Ok(Self { client })
+    }
+
+    /// A sender that trusts the system's authorities.
     ///
     /// # Errors
     /// When TLS cannot be set up.
-    pub fn new() -> Result<Self, SendError> {
-        // A provider that is installed already serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(4)
-            .tcp_nodelay(true)
-            .build()
-            .map_err(|error| SendError::Impossible(describe(error)))?;
-        Ok(Self { client })
+    pub fn plain() -> Result<Self, SendError> {
+        Self::new(&TlsPlan::default(), None).map_err(SendError::Impossible)
     }
 
     /// Carries out one request within `timeout`.
@@ -104,15 +145,13 @@ impl Sender {
             .body(request.body)
             .send()
             .await
-            .map_err(|error| match error.is_builder() {
-                true => SendError::Impossible(describe(error)),
-                false => SendError::Failed(describe(error)),
-            })?;
+            .map_err(failure)?;
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let mut body = Vec::new();
-        // The status is the answer; a body that breaks off or goes on for ever changes nothing.
+        // The status is the answer; a body that breaks off changes nothing, nor does one that goes on for
+        // ever: the timeout counts for all of it.
         while let Ok(Some(chunk)) = response.chunk().await {
             let room = MAX_ANSWER_BYTES - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
@@ -121,6 +160,16 @@ impl Sender {
             }
         }
         Ok(Response::Http { status, retry_after, body })
+    }
+}
+
+fn failure(error: reqwest::Error) -> SendError {
+    if error.is_builder() {
+        return SendError::Impossible(describe(error));
+    }
+    match certs::distrust(&error) {
+        Some(why) => SendError::Untrusted(why),
+        None => SendError::Failed(describe(error)),
     }
 }
 
@@ -141,7 +190,7 @@ fn describe(error: reqwest::Error) -> String {
 
 /// Appends whole lines to a file and returns once they are on disk. A line that an earlier crash left
 /// unfinished is ended first, so that it spoils only itself.
-fn append_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn append_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -165,6 +214,9 @@ fn append_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
+mod tls_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -180,10 +232,10 @@ mod tests {
 
     #[tokio::test]
     async fn errors_tell_no_url() {
-        let sender = Sender::new().unwrap();
+        let sender = Sender::plain().unwrap();
         for url in ["http://127.0.0.1:1/secret-path?token=s3cr3t", "http://user:s3cr3t@", "secret-path"] {
             let request = Request::Http(HttpRequest {
-                url: std::sync::Arc::new(crate::config::secret::Secret::new(url)),
+                url: std::sync::Arc::new(Secret::new(url)),
                 method: "POST",
                 headers: Vec::new(),
                 body: Vec::new(),

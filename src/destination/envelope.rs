@@ -32,12 +32,12 @@ struct Head<'a> {
 }
 
 #[derive(Serialize)]
-struct EntityView<'a> {
+pub(super) struct EntityView<'a> {
     #[serde(rename = "type")]
-    kind: &'static str,
-    id: &'a str,
+    pub(super) kind: &'static str,
+    pub(super) id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Cow<'a, str>>,
+    pub(super) key: Option<Cow<'a, str>>,
 }
 
 /// `data` of what could not be read: the bytes as they came, and why.
@@ -56,18 +56,12 @@ struct Kept<'a> {
 /// are its own; only whitespace between tokens and the framing of standard output are left out.
 pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
     let record = &delivery.record;
-    let json = match record.kind {
-        RecordKind::Event => flipt::unwrap(&record.original, record.framing).unwrap_or_default(),
-        _ => Cow::Borrowed(&record.original[..]),
-    };
-    let event = match record.kind {
-        RecordKind::Event => std::str::from_utf8(&json).ok().and_then(|json| AuditEvent::parse(json).ok()),
-        _ => None,
-    };
+    let json = Opened::json(record);
+    let opened = Opened::new(record, &json);
     let head = Head {
         spec: "1",
         id: record.id.to_string(),
-        kind: kind(record, event.as_ref()),
+        kind: opened.kind(),
         timestamp: record.event_time.map(|time| time.to_string()),
         received_at: record.accepted_at.to_string(),
         sequence: record.sequence,
@@ -76,38 +70,93 @@ pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
         instance: &record.instance,
         environment: delivery.environment.as_deref(),
         namespace: record.namespace.known(),
-        entity: entity(record, event.as_ref()),
-        actor: event.as_ref().map(AuditEvent::actor).filter(|actor| !actor.is_empty()),
+        entity: opened.entity(),
+        actor: opened.event.as_ref().map(AuditEvent::actor).filter(|actor| !actor.is_empty()),
         change: None,
         summary: None,
     };
     write_json(&head, out);
     out.pop();
     out.extend_from_slice(b",\"data\":");
-    let is_whole = match record.kind {
-        RecordKind::Event => flipt::event_data(&json, out).is_ok(),
-        RecordKind::Gap | RecordKind::Act => flipt::compact(&json, out),
-        RecordKind::Unparsed | RecordKind::Oversized => false,
-    };
-    if !is_whole {
-        write_json(&kept(record), out);
-    }
+    opened.write_data(out);
     out.push(b'}');
 }
 
-fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
+/// The `type` of a record, such as `flipt.flag.updated` or `audit_relay.gap`.
+#[must_use]
+pub fn record_type(delivery: &Delivery) -> String {
+    Opened::new(&delivery.record, &Opened::json(&delivery.record)).kind()
+}
+
+pub(super) fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
     serde_json::to_writer(out, value).expect("strings and numbers serialize, and a Vec takes all bytes");
 }
 
-fn kind(record: &StoredRecord, event: Option<&AuditEvent<'_>>) -> String {
-    match (record.kind, event) {
-        (RecordKind::Event, Some(event)) if event.is_denied() => {
-            format!("flipt.{}.{}_denied", event.noun, infinitive(&event.action))
+/// A record with what its bytes say.
+pub(super) struct Opened<'a> {
+    record: &'a StoredRecord,
+    json: &'a [u8],
+    /// The event, where it is one.
+    pub(super) event: Option<AuditEvent<'a>>,
+}
+
+impl<'a> Opened<'a> {
+    /// The bytes of a record without their framing.
+    pub(super) fn json(record: &StoredRecord) -> Cow<'_, [u8]> {
+        match record.kind {
+            RecordKind::Event => flipt::unwrap(&record.original, record.framing).unwrap_or_default(),
+            _ => Cow::Borrowed(&record.original[..]),
         }
-        (RecordKind::Event, Some(event)) => format!("flipt.{}.{}", event.noun, event.action),
-        // It was an event at acceptance; should it ever not be one any more, it is told as what it is.
-        (RecordKind::Event, None) => "audit_relay.unparsed".to_owned(),
-        (kind, _) => format!("audit_relay.{}", kind.as_str()),
+    }
+
+    /// Reads what [`Opened::json`] gave.
+    pub(super) fn new(record: &'a StoredRecord, json: &'a [u8]) -> Self {
+        let event = match record.kind {
+            RecordKind::Event => std::str::from_utf8(json).ok().and_then(|json| AuditEvent::parse(json).ok()),
+            _ => None,
+        };
+        Self { record, json, event }
+    }
+
+    fn kind(&self) -> String {
+        match (self.record.kind, &self.event) {
+            (RecordKind::Event, Some(event)) if event.is_denied() => {
+                format!("flipt.{}.{}_denied", event.noun, infinitive(&event.action))
+            }
+            (RecordKind::Event, Some(event)) => format!("flipt.{}.{}", event.noun, event.action),
+            // It was an event at acceptance; should it ever not be one any more, it is told as what it is.
+            (RecordKind::Event, None) => "audit_relay.unparsed".to_owned(),
+            (kind, _) => format!("audit_relay.{}", kind.as_str()),
+        }
+    }
+
+    /// What it is about.
+    pub(super) fn entity(&self) -> Option<EntityView<'a>> {
+        let entity = self.record.entity.as_ref()?;
+        let key = match entity.kind {
+            EntityKind::Flag | EntityKind::Segment | EntityKind::Namespace => {
+                Some(Cow::Borrowed(&*entity.id))
+            }
+            EntityKind::Variant => self
+                .event
+                .as_ref()
+                .and_then(|event| event.payload)
+                .and_then(|payload| Payload::read(payload).key),
+            _ => None,
+        };
+        Some(EntityView { kind: entity.kind.as_str(), id: &entity.id, key })
+    }
+
+    /// Appends `data`.
+    pub(super) fn write_data(&self, out: &mut Vec<u8>) {
+        let is_whole = match self.record.kind {
+            RecordKind::Event => flipt::event_data(self.json, out).is_ok(),
+            RecordKind::Gap | RecordKind::Act => flipt::compact(self.json, out),
+            RecordKind::Unparsed | RecordKind::Oversized => false,
+        };
+        if !is_whole {
+            write_json(&kept(self.record), out);
+        }
     }
 }
 
@@ -117,18 +166,6 @@ pub(crate) fn infinitive(action: &str) -> &str {
         "created" | "updated" | "deleted" => &action[..action.len() - 1],
         other => other,
     }
-}
-
-fn entity<'a>(record: &'a StoredRecord, event: Option<&AuditEvent<'a>>) -> Option<EntityView<'a>> {
-    let entity = record.entity.as_ref()?;
-    let key = match entity.kind {
-        EntityKind::Flag | EntityKind::Segment | EntityKind::Namespace => Some(Cow::Borrowed(&*entity.id)),
-        EntityKind::Variant => {
-            event.and_then(|event| event.payload).and_then(|payload| Payload::read(payload).key)
-        }
-        _ => None,
-    };
-    Some(EntityView { kind: entity.kind.as_str(), id: &entity.id, key })
 }
 
 fn kept(record: &StoredRecord) -> Kept<'_> {

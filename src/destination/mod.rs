@@ -4,12 +4,15 @@
 //! Neither does any I/O and both get the clock handed in, so that a delivery, a dry run and a golden test
 //! run the same code; the one sender in [`crate::delivery`] does all the sending.
 
+pub mod cloudevents;
 pub mod console;
 pub mod envelope;
 pub mod file;
 pub mod retry_after;
 pub mod signing;
+pub mod template;
 mod text;
+pub mod verdict;
 pub mod webhook;
 
 #[cfg(test)]
@@ -41,13 +44,24 @@ pub struct Limits {
     pub max_bytes: usize,
     /// How long the first record of a request waits for company; zero sends what is there.
     pub wait: Duration,
+    /// Requests that may be under way at the same time, at most, whatever the plan allows; at least 1.
+    pub max_concurrency: usize,
+    /// The receiver takes nothing whose own time is further back than this: checked before each send, by the
+    /// wall clock. `None` for receivers that do not care.
+    pub max_event_age: Option<Duration>,
 }
 
 impl From<BatchPlan> for Limits {
     fn from(batch: BatchPlan) -> Self {
         let max_events = batch.max_events.max(1);
         let wait = if max_events == 1 { Duration::ZERO } else { batch.timeout };
-        Self { max_events, max_bytes: batch.max_bytes, wait }
+        Self {
+            max_events,
+            max_bytes: batch.max_bytes,
+            wait,
+            max_concurrency: usize::MAX,
+            max_event_age: None,
+        }
     }
 }
 
@@ -60,6 +74,8 @@ pub struct RenderContext {
     pub attempt: u32,
     /// The id of the group: fixed before its first attempt.
     pub batch_id: BatchId,
+    /// Whether a person asked for these once more (`audit-relay-replay: true`).
+    pub replay: bool,
 }
 
 /// Requests, and the records that this destination leaves out by its own documented rules.
@@ -69,6 +85,8 @@ pub struct Rendered {
     pub requests: Vec<Outbound>,
     /// Records that cannot be rendered here: each becomes a dead letter with its reason.
     pub unrenderable: Vec<(EventId, Reason)>,
+    /// Records that this destination leaves out by its own documented rules; they count as not routed.
+    pub left_out: Vec<EventId>,
 }
 
 /// Why a record is not delivered: a stable word for machines and a sentence for people.
@@ -146,8 +164,17 @@ pub enum Outcome {
         /// What came back.
         reason: Reason,
     },
-    /// The receiver will not take these records: dead letters.
+    /// The receiver will not take these records, whatever else it takes: a request of several is split, one
+    /// alone is a dead letter.
     Rejected(Reason),
+    /// The answer speaks of the endpoint, not of these records: wrong address, wrong credentials. The lane
+    /// is blocked and probes.
+    Blocked {
+        /// Whether the receiver said that it wants nothing any more (410): not even probes.
+        gone: bool,
+        /// What came back.
+        reason: Reason,
+    },
 }
 
 /// A destination: two pure functions and its limits.

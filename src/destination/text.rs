@@ -28,6 +28,11 @@ pub(crate) fn one_line(text: &str, limit: usize) -> String {
     line
 }
 
+/// Text without control characters; the rest stays as it is.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
+}
+
 fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character,

@@ -1,9 +1,11 @@
 //! What was written, turned into what it means; with it the checks that look at more than one key.
 
 mod destinations;
+mod fingerprint;
 mod holds;
 mod routes;
 mod sources;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -82,6 +84,7 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
         destinations,
         routes: RouteTable { environments, routes },
         journal: JournalPlan { keep: raw.journal.keep.0, max_size_bytes: raw.journal.max_size.0 },
+        dead_letters_max_bytes: raw.dead_letters.max_size.0.min(raw.journal.max_size.0 / 8),
         health_listen: raw.health.listen.0,
         admin_listen: raw.admin.listen.0,
         log: LogPlan {

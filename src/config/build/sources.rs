@@ -85,7 +85,7 @@ fn file(path: &str, source: &FileSource, judge: &mut Judge<'_>) -> FileSourcePla
 }
 
 fn http(path: &str, source: &HttpSource, judge: &mut Judge<'_>) {
-    super::destinations::signing(path, &source.signing.0, judge);
+    let _ = super::webhook::signing(path, &source.signing.0, judge);
     if !judge.is_written(&format!("{path}.signing")) && !judge.is_written(&format!("{path}.bearer")) {
         judge.warn(path, "anybody who reaches this address may push: neither `signing` nor `bearer` is set");
     }

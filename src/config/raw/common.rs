@@ -67,6 +67,30 @@ impl JsonSchema for SecretText {
     }
 }
 
+/// The text of a template: it may stand in place, and is not shown, since people write tokens into bodies.
+#[derive(Clone)]
+pub(in crate::config) struct TemplateText(pub(in crate::config) Secret);
+
+impl<'de> Deserialize<'de> for TemplateText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Secret::new(text)))
+    }
+}
+
+impl JsonSchema for TemplateText {
+    fn schema_name() -> Cow<'static, str> {
+        "TemplateText".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "minLength": 1})
+    }
+}
+
 /// An `http` or `https` address; secret where it has userinfo or a query.
 #[derive(Clone)]
 pub(in crate::config) struct UrlText(pub(in crate::config) Secret);
@@ -119,10 +143,11 @@ impl JsonSchema for Headers {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields, extend("required" = ["scheme", "secrets"]))]
 pub(in crate::config) struct Signing {
-    /// The scheme: `flipt` is that of Flipt's own webhook sink.
+    /// The scheme: `flipt` is that of Flipt's own webhook sink, `github` sends `X-Hub-Signature-256`.
     #[schemars(required)]
     pub(in crate::config) scheme: Option<Scheme>,
-    /// The secrets, newest first: requests are signed with the first, and checked against all.
+    /// The secrets, newest first: `standard_webhooks` signs with each of them, the others with the first; a
+    /// signature is checked against all.
     #[serde(default)]
     pub(in crate::config) secrets: Many<SecretText>,
 }
@@ -153,7 +178,7 @@ pub(in crate::config) struct Basic {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Tls {
-    /// The path of the PEM file of the authorities to trust.
+    /// The path of the PEM file of the authorities to trust, instead of the system's.
     pub(in crate::config) ca: Option<PathText>,
     /// The path of the PEM file of the own certificate.
     pub(in crate::config) cert: Option<PathText>,

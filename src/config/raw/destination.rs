@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::common::{Basic, Headers, Many, SecretText, Signing, Tls, UrlText};
+use super::common::{Basic, Headers, Many, SecretText, Signing, TemplateText, Tls, UrlText};
 use crate::config::scalars::{Expiry, Name, Period, Rate, Since, Size, TimedPath, Wildcard};
 
 /// A destination.
@@ -30,6 +30,21 @@ pub(in crate::config) enum Destination {
     Otlp(Box<Otlp>),
 }
 
+impl Destination {
+    /// What every destination has.
+    pub(in crate::config) fn common(&self) -> &Common {
+        match self {
+            Self::Webhook(webhook) => &webhook.common,
+            Self::Console(console) => &console.common,
+            Self::File(file) => &file.common,
+            Self::Slack(slack) => &slack.common,
+            Self::Datadog(datadog) => &datadog.common,
+            Self::Relay(relay) => &relay.common,
+            Self::Otlp(otlp) => &otlp.common,
+        }
+    }
+}
+
 /// What every destination has.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -39,7 +54,7 @@ pub(in crate::config) struct Common {
     /// How long one attempt may take.
     pub(in crate::config) timeout: Period,
     /// Requests under way at the same time, at most.
-    #[schemars(range(min = 1, max = 64), extend("x-later" = true))]
+    #[schemars(range(min = 1, max = 64))]
     pub(in crate::config) concurrency: u32,
     /// How records are grouped into requests.
     pub(in crate::config) batch: Batch,
@@ -47,27 +62,24 @@ pub(in crate::config) struct Common {
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) group_wait: Period,
     /// Requests in a length of time, at most.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) rate_limit: Option<Rate>,
     /// Records older than this become dead letters; `never` may stop the intake rather than lose one.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) expire_after: Option<Expiry>,
     /// How much may wait for this destination.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) backlog: Backlog,
+    /// So many refused records in a row block the destination, instead of becoming dead letters one by one.
+    #[schemars(range(min = 1, max = 10000))]
+    pub(in crate::config) reject_limit: u32,
     /// Which records it takes by their own time: all, those since the journal first saw it, or since a time.
     pub(in crate::config) deliver_since: Option<Since>,
     /// Fields that are left out, such as `actor.email`, `actor.ip` or `payload.attachment`.
     #[schemars(extend("x-later" = "stops"))]
     pub(in crate::config) redact: Many<Wildcard>,
     /// Renders and counts, sends nothing.
-    #[schemars(extend("x-later" = "stops"))]
     pub(in crate::config) observe: bool,
     /// The former name of this destination, whose backlog it takes over.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) renamed_from: Option<Name>,
     /// Drops what waits, and whatever comes.
-    #[schemars(extend("x-later" = "stops"))]
     pub(in crate::config) discard: bool,
 }
 
@@ -82,6 +94,7 @@ impl Default for Common {
             rate_limit: None,
             expire_after: None,
             backlog: Backlog::default(),
+            reject_limit: 20,
             deliver_since: None,
             redact: Many::default(),
             observe: false,
@@ -145,7 +158,9 @@ impl Default for Batch {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Backlog {
-    /// Original bytes that wait, at most; without it a quarter of `journal.max_size`.
+    /// How much the journal may have to keep for it, from its oldest waiting record on; without it a quarter of `journal.max_size`. Where nothing expires,
+    /// nothing is given up either.
+    #[schemars(extend("x-minimum-size" = "64KiB"))]
     pub(in crate::config) max_size: Option<Size>,
 }
 
@@ -171,13 +186,32 @@ pub(in crate::config) struct Webhook {
     /// User name and password to send (`Authorization: Basic …`).
     pub(in crate::config) basic: Option<Basic>,
     /// Certificates of one's own.
-    #[schemars(extend("x-later" = "stops"))]
     pub(in crate::config) tls: Option<Tls>,
-    /// The proxy to go through.
-    #[schemars(extend("x-later" = "stops"))]
+    /// The proxy to go through, a secret where it has a user and a password; without it the standard
+    /// variables decide (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
     pub(in crate::config) proxy: Option<UrlText>,
-    /// The template of the body (`format: template`).
-    pub(in crate::config) template: Option<String>,
+    /// The template of the request (`format: template`); text alone is that of the body.
+    pub(in crate::config) template: Option<Template>,
+}
+
+/// A request as minijinja templates.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, extend("required" = ["body"], "x-short" = "body"))]
+pub(in crate::config) struct Template {
+    /// The body.
+    pub(in crate::config) body: Option<TemplateText>,
+    /// Further headers; values are templates too.
+    pub(in crate::config) headers: Headers,
+    /// The content type of the body; what is JSON by this name is written and checked as JSON.
+    #[schemars(extend("minLength" = 1))]
+    pub(in crate::config) content_type: String,
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self { body: None, headers: Headers::default(), content_type: "application/json".into() }
+    }
 }
 
 /// Standard output.

@@ -64,7 +64,6 @@ pub(in crate::config) struct Raw {
     /// What is kept, and how long.
     pub(in crate::config) journal: Journal,
     /// What destinations would not take.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) dead_letters: DeadLetters,
     /// The listener for probes and metrics; it tells nothing of events.
     #[schemars(extend("x-later" = true))]
@@ -158,7 +157,9 @@ impl Default for Journal {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct DeadLetters {
-    /// How large they may become before they move to a file.
+    /// How large they may become before the oldest move to a file; never more than an eighth of
+    /// `journal.max_size`.
+    #[schemars(extend("x-minimum-size" = "64KiB"))]
     pub(in crate::config) max_size: Size,
 }
 

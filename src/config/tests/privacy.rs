@@ -44,6 +44,19 @@ fn planted_secrets_are_never_shown() {
         webhook(&format!("{right}, basic: {{username: a, password: {{file: SECRET_FILE}}}}")),
         webhook(&format!("{right}, timeout: {{env: SECRET}}, batch: {{max_events: {{env: SECRET}}}}")),
         webhook(&format!("{right}, format: {{env: SECRET}}, deliver_since: hunter2")),
+        webhook(&format!("{right}, proxy: http://u:hunter2@p.example.com")),
+        webhook(&format!("{right}, proxy: {{env: SECRET}}")),
+        webhook(&format!("{right}, signing: [{{scheme: standard_webhooks, secrets: [{{env: SECRET}}]}}]")),
+        webhook(&format!("{right}, format: template, template: {{file: SECRET_FILE}}")),
+        webhook(&format!("{right}, format: template, template: hunter2")),
+        webhook(&format!("{right}, format: template, template: {{body: a, headers: {{x-token: hunter2}}}}")),
+        webhook(&format!(
+            "{right}, format: template, template: {{body: 1, headers: {{x-a: {{env: SECRET}}}}}}"
+        )),
+        webhook(&format!(
+            "{right}, format: template, template: {{body: 1, headers: {{x-a: '{{{{ hunter2 }}}}'}}}}"
+        )),
+        webhook(&format!("{right}, tls: {{ca: [hunter2], cert: {{env: LINES}}}}")),
         format!("{SOURCES}log: {{level: hunter2, format: {{env: SECRET}}}}\n"),
         format!("{SOURCES}admin: {{token: hunter2}}\nflipt: {{token: [hunter2], url: 'ftp://hunter2/'}}\n"),
         format!("{SOURCES}name: [hunter2]\ndata_dir: {{a: hunter2}}\nenvironment: hunter2-\n"),

@@ -59,6 +59,14 @@ fn it_is_valid_and_takes_what_the_loader_takes() {
     }
     let reference = "sources: {flipt: {type: file, path: [{env: A}, /b], read_from: {file: /c}}}";
     assert!(validator.is_valid(&yaml_as_json(reference)));
+    let template = |written: &str| {
+        let yaml = format!(
+            "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com, template: {written}}}}}"
+        );
+        validator.is_valid(&yaml_as_json(&yaml))
+    };
+    assert!(template("text") && template("{file: /a}") && template("{body: {file: /a}, headers: {x-a: b}}"));
+    assert!(!template("7") && !template("{headers: {x-a: b}}") && !template("{bdy: a}"));
 }
 
 #[test]

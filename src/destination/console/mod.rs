@@ -18,7 +18,8 @@ impl Console {
     /// A console as planned.
     #[must_use]
     pub fn new(plan: ConsolePlan, batch: BatchPlan) -> Self {
-        Self { plan, limits: batch.into() }
+        // What writes at one place writes one after another.
+        Self { plan, limits: Limits { max_concurrency: 1, ..batch.into() } }
     }
 }
 
@@ -40,7 +41,7 @@ impl Destination for Console {
         let members = deliveries.iter().map(|delivery| delivery.record.id).collect();
         Rendered {
             requests: vec![Outbound { members, request: Request::Stdout(bytes) }],
-            unrenderable: Vec::new(),
+            ..Rendered::default()
         }
     }
 

@@ -18,7 +18,8 @@ impl NdjsonFile {
     /// Files as planned.
     #[must_use]
     pub fn new(plan: FileDestinationPlan, batch: BatchPlan) -> Self {
-        Self { plan, limits: batch.into() }
+        // What writes at one place writes one after another.
+        Self { plan, limits: Limits { max_concurrency: 1, ..batch.into() } }
     }
 }
 

@@ -84,6 +84,7 @@ fn as_json_each_line_is_an_envelope() {
 #[test]
 fn what_is_written_is_delivered() {
     let console = Console::new(ConsolePlan { json: false }, batch(100));
+    assert_eq!(console.limits().max_concurrency, 1);
     let now = Timestamp::from_unix_micros(0);
     assert_eq!(console.classify(&Response::Written, now), Outcome::Delivered);
 }

@@ -16,6 +16,7 @@ fn a_batch_over_midnight_goes_to_two_files_in_order() {
         delivery.record.accepted_at = time(accepted_at);
     }
     let file = NdjsonFile::new(FileDestinationPlan { path: "/var/audit/%Y/%m-%d.ndjson".into() }, batch(100));
+    assert_eq!(file.limits().max_concurrency, 1);
     let rendered = file.render(&all, &context(&all));
     let mut ids = Vec::new();
     let mut paths = Vec::new();

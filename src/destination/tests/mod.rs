@@ -1,6 +1,8 @@
+mod cloudevents;
 mod console;
 mod envelope;
 mod file;
+mod template;
 mod webhook;
 
 use std::collections::HashMap;
@@ -59,6 +61,7 @@ pub(super) fn record(
         original,
         detail,
         trace: None,
+        running: std::time::Duration::ZERO,
     }
 }
 
@@ -130,5 +133,10 @@ pub(super) fn batch(max_events: usize) -> BatchPlan {
 
 pub(super) fn context(deliveries: &[Delivery]) -> RenderContext {
     let members: Vec<_> = deliveries.iter().map(|delivery| delivery.record.id).collect();
-    RenderContext { now: time("2026-11-22T08:00:00Z"), attempt: 1, batch_id: BatchId::of("siem", &members) }
+    RenderContext {
+        now: time("2026-11-22T08:00:00Z"),
+        attempt: 1,
+        batch_id: BatchId::of("siem", &members),
+        replay: false,
+    }
 }

@@ -1,9 +1,13 @@
-//! Webhooks: the very request that Flipt's own webhook sink sends, or our envelope.
+//! Webhooks: the very request that Flipt's own webhook sink sends, our envelope, CloudEvents, or what a
+//! template makes.
 
 mod answer;
 
+use super::cloudevents::{self, cloud_event};
 use super::envelope::envelope;
 use super::signing::sign;
+use super::template::{Made, Template, TemplateError};
+use super::verdict::verdict;
 use super::{
     Delivery, Destination, HttpRequest, Limits, Outbound, Outcome, Reason, RenderContext, Rendered, Request,
     Response,
@@ -16,6 +20,9 @@ use crate::flipt::{unwrap, webhook_body};
 /// What we call ourselves in `user-agent`, unless the configuration says otherwise.
 pub const USER_AGENT: &str = concat!("audit-relay/", env!("CARGO_PKG_VERSION"));
 
+/// The content type of most bodies.
+const JSON: &str = "application/json";
+
 /// The headers that a configuration may change; those that identify and sign a request it may not.
 const REPLACEABLE: [&str; 2] = ["content-type", "user-agent"];
 
@@ -25,30 +32,56 @@ pub struct Webhook {
     plan: WebhookPlan,
     limits: Limits,
     user_agent: String,
+    /// Compiled, where the format is one; what is wrong with it was told with the configuration.
+    template: Option<Result<Template, TemplateError>>,
+}
+
+/// What a request carries.
+struct Content<'a> {
+    content_type: &'a str,
+    /// Beside those of the plan.
+    headers: Vec<(String, Secret)>,
+    body: Vec<u8>,
+}
+
+impl<'a> Content<'a> {
+    fn new(content_type: &'a str, body: Vec<u8>) -> Self {
+        Self { content_type, headers: Vec::new(), body }
+    }
 }
 
 impl Webhook {
     /// A webhook as planned; `user_agent` is [`USER_AGENT`] but in tests.
     #[must_use]
     pub fn new(plan: WebhookPlan, batch: BatchPlan, user_agent: impl Into<String>) -> Self {
-        // Flipt sends one event in each request, and so does its form.
-        let max_events = if plan.format == WebhookFormat::Flipt { 1 } else { batch.max_events };
-        Self { plan, limits: BatchPlan { max_events, ..batch }.into(), user_agent: user_agent.into() }
+        let max_events = if plan.format.is_single() { 1 } else { batch.max_events };
+        let template = match &plan.format {
+            WebhookFormat::Template(template) => Some(Template::new(template)),
+            _ => None,
+        };
+        Self {
+            plan,
+            template,
+            limits: BatchPlan { max_events, ..batch }.into(),
+            user_agent: user_agent.into(),
+        }
     }
 
     fn request(
         &self,
-        content_type: &str,
+        content: Content<'_>,
         id: &BatchId,
         trace: Option<&TraceContext>,
-        now: Timestamp,
-        body: Vec<u8>,
+        context: &RenderContext,
     ) -> Request {
         let mut headers: Vec<(String, Secret)> = Vec::with_capacity(8);
         let mut add = |name: &str, value: &str| headers.push((name.to_owned(), Secret::new(value)));
-        add("content-type", content_type);
+        add("content-type", content.content_type);
         add("user-agent", &self.user_agent);
         add("webhook-id", id.as_str());
+        if context.replay {
+            add("audit-relay-replay", "true");
+        }
         if let Some(trace) = trace.filter(|trace| is_header_text(&trace.traceparent)) {
             add("traceparent", &trace.traceparent);
             if let Some(state) = trace.tracestate.as_deref().filter(|state| is_header_text(state)) {
@@ -56,33 +89,49 @@ impl Webhook {
             }
         }
         for plan in &self.plan.signing {
-            for (name, value) in sign(plan, now, id.as_str(), &body) {
+            for (name, value) in sign(plan, context.now, id.as_str(), &content.body) {
                 add(name, &value);
             }
         }
         let ours = headers.len();
-        for (name, value) in &self.plan.headers {
+        for (name, value) in self.plan.headers.iter().chain(&content.headers) {
             match headers[..ours].iter_mut().find(|(taken, _)| taken == name) {
                 Some(taken) if REPLACEABLE.contains(&name.as_str()) => taken.1 = value.clone(),
                 Some(_) => {}
                 None => headers.push((name.clone(), value.clone())),
             }
         }
-        Request::Http(HttpRequest { url: self.plan.url.clone(), method: "POST", headers, body })
+        Request::Http(HttpRequest { url: self.plan.url.clone(), method: "POST", headers, body: content.body })
     }
 
-    fn single(&self, record: &StoredRecord, body: Vec<u8>, now: Timestamp) -> Outbound {
+    fn single(&self, record: &StoredRecord, content: Content<'_>, context: &RenderContext) -> Outbound {
         // The id of a batch of one, whoever made it, is the record's own.
         let id = BatchId::of("", &[record.id]);
-        let request = self.request("application/json", &id, record.trace.as_ref(), now, body);
+        let request = self.request(content, &id, record.trace.as_ref(), context);
         Outbound { members: vec![record.id], request }
+    }
+
+    /// One request for each record, none of which can fail.
+    fn render_alone(
+        &self,
+        deliveries: &[Delivery],
+        context: &RenderContext,
+        content_type: &str,
+        write: fn(&Delivery, &mut Vec<u8>),
+    ) -> Rendered {
+        let alone = |delivery: &Delivery| {
+            let mut body = Vec::new();
+            write(delivery, &mut body);
+            self.single(&delivery.record, Content::new(content_type, body), context)
+        };
+        Rendered { requests: deliveries.iter().map(alone).collect(), ..Rendered::default() }
     }
 
     fn render_flipt(&self, deliveries: &[Delivery], context: &RenderContext) -> Rendered {
         let mut rendered = Rendered::default();
         for Delivery { record, .. } in deliveries {
             match flipt_form(record) {
-                Ok(body) => rendered.requests.push(self.single(record, body, context.now)),
+                Ok(body) => rendered.requests.push(self.single(record, Content::new(JSON, body), context)),
                 Err(message) => {
                     rendered.unrenderable.push((record.id, Reason { code: "no_flipt_form", message }));
                 }
@@ -91,24 +140,47 @@ impl Webhook {
         rendered
     }
 
+    fn render_template(
+        &self,
+        deliveries: &[Delivery],
+        context: &RenderContext,
+        content_type: &str,
+    ) -> Rendered {
+        let mut rendered = Rendered::default();
+        for delivery in deliveries {
+            let record = &delivery.record;
+            let made = match &self.template {
+                Some(Ok(template)) => template.render(delivery).map_err(|error| error.message),
+                Some(Err(error)) => Err(error.message.clone()),
+                None => Err("there is no template".to_owned()),
+            };
+            match made {
+                Ok(Some(Made { body, headers })) => {
+                    let content = Content { content_type, headers, body };
+                    rendered.requests.push(self.single(record, content, context));
+                }
+                Ok(None) => rendered.left_out.push(record.id),
+                Err(message) => {
+                    rendered.unrenderable.push((record.id, Reason { code: "template_failed", message }));
+                }
+            }
+        }
+        rendered
+    }
+
     fn render_envelopes(&self, deliveries: &[Delivery], context: &RenderContext) -> Rendered {
         if self.limits.max_events == 1 {
-            let alone = |delivery: &Delivery| {
-                let mut body = Vec::new();
-                envelope(delivery, &mut body);
-                self.single(&delivery.record, body, context.now)
-            };
-            return Rendered { requests: deliveries.iter().map(alone).collect(), unrenderable: Vec::new() };
+            return self.render_alone(deliveries, context, JSON, envelope);
         }
         let (content_type, body) = match self.plan.encoding {
-            BatchEncoding::Array => ("application/json", joined(deliveries, b"[", b",", b"]")),
+            BatchEncoding::Array => (JSON, joined(deliveries, b"[", b",", b"]")),
             BatchEncoding::Ndjson => ("application/x-ndjson", joined(deliveries, b"", b"\n", b"\n")),
         };
         // A request that carries several traces belongs to none of them.
         let trace = if let [only] = deliveries { only.record.trace.as_ref() } else { None };
-        let request = self.request(content_type, &context.batch_id, trace, context.now, body);
+        let request = self.request(Content::new(content_type, body), &context.batch_id, trace, context);
         let members = deliveries.iter().map(|delivery| delivery.record.id).collect();
-        Rendered { requests: vec![Outbound { members, request }], unrenderable: Vec::new() }
+        Rendered { requests: vec![Outbound { members, request }], ..Rendered::default() }
     }
 }
 
@@ -118,9 +190,13 @@ impl Destination for Webhook {
     }
 
     fn render(&self, deliveries: &[Delivery], context: &RenderContext) -> Rendered {
-        match self.plan.format {
+        match &self.plan.format {
             WebhookFormat::Flipt => self.render_flipt(deliveries, context),
             WebhookFormat::Envelope => self.render_envelopes(deliveries, context),
+            WebhookFormat::CloudEvents => {
+                self.render_alone(deliveries, context, cloudevents::CONTENT_TYPE, cloud_event)
+            }
+            WebhookFormat::Template(plan) => self.render_template(deliveries, context, &plan.content_type),
         }
     }
 
@@ -128,7 +204,7 @@ impl Destination for Webhook {
         match response {
             Response::Written => Outcome::Delivered,
             Response::Http { status, retry_after, body } => {
-                answer::classify(*status, retry_after.as_deref(), body, now, &self.plan)
+                verdict(*status, retry_after.as_deref(), now, || answer::message(*status, body, &self.plan))
             }
         }
     }

@@ -3,20 +3,17 @@
 //! Start: journal, lanes, sources (lanes first, so that what was left over goes out at once). Shutdown:
 //! sources read to their end, lanes drain, the journal closes last.
 
+mod lanes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::plan::{DestinationKind, DestinationPlan, Plan, SourceKind};
-use crate::delivery::{Lane, LaneEnd, LaneSetup, LaneStatus, SendError, Sender, Stop};
-use crate::destination::Destination;
-use crate::destination::console::Console;
-use crate::destination::file::NdjsonFile;
-use crate::destination::webhook::{USER_AGENT, Webhook};
+use crate::admin::{Control, Office};
+use crate::config::plan::Plan;
+use crate::delivery::{LaneHandle, LaneState, LaneStatus, Stop};
 use crate::journal::{Journal, JournalError, OpenError, Options};
 use crate::source::file::{FileSource, RunningSource, SourceStatus};
 
@@ -35,15 +32,12 @@ pub enum RelayError {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// No client for sending could be made.
-    #[error("sending cannot be set up: {0}")]
-    Send(#[from] SendError),
 }
 
 /// How many records remained where, when the relay ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Farewell {
-    /// Records that wait, by destination (an upper bound: those not decided on count too).
+    /// Records that wait, by destination (those not decided on count too).
     pub waiting: BTreeMap<String, u64>,
     /// Bytes that were not read, by source.
     pub unread_bytes: BTreeMap<String, u64>,
@@ -62,81 +56,26 @@ pub enum Delivery {
 pub struct Relay {
     plan: Plan,
     journal: Journal,
-    lanes: Vec<RunningLane>,
-    /// Destinations that cannot work now, and how far they had come.
-    blocked: Vec<(String, u64)>,
+    lanes: lanes::Lanes,
     sources: Vec<RunningSource>,
+    control: Option<Control>,
     stop: Stop,
-}
-
-struct RunningLane {
-    name: String,
-    task: JoinHandle<LaneEnd>,
-    status: watch::Receiver<LaneStatus>,
 }
 
 impl Relay {
     /// Opens the journal and, where `delivery` is on, starts the lanes of `plan`; sources are started by [`Relay::start_sources`].
     ///
     /// # Errors
-    /// When the journal cannot be opened or nothing can be sent at all. A single destination that cannot
-    /// work is logged and left out.
+    /// When the journal cannot be opened or fails. A single destination that cannot work is blocked alone.
     pub async fn start(plan: Plan, lock_wait: Duration, delivery: Delivery) -> Result<Self, RelayError> {
         let journal = open_journal(&plan, lock_wait).await?;
-        let sender = Sender::new()?;
         let stop = Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
-        let routes = Arc::new(plan.routes.clone());
-        let source_environments: Arc<BTreeMap<String, Arc<str>>> = Arc::new(
-            plan.sources
-                .iter()
-                .filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?)))
-                .collect(),
-        );
-        let mut lanes = Vec::new();
-        let mut blocked = Vec::new();
-        for (name, destination_plan) in &plan.destinations {
-            if delivery == Delivery::Off {
-                break; // what they are owed is kept: the journal removes nothing that one has not passed
-            }
-            let destination = match build(destination_plan) {
-                Ok(destination) => destination,
-                Err(reason) => {
-                    tracing::error!(destination = name, "blocked: {reason}");
-                    // It keeps its place in the journal where it has one: what waits for it is not trimmed.
-                    if destination_plan.keeps_place || journal.knows_destination(name).await? {
-                        let row = journal.register_destination(name).await?;
-                        blocked.push((name.clone(), row.cursor));
-                    }
-                    continue;
-                }
-            };
-            let (lane, status) = Lane::new(LaneSetup {
-                name: name.clone(),
-                destination,
-                row: journal.register_destination(name).await?,
-                routes: Arc::clone(&routes),
-                source_environments: Arc::clone(&source_environments),
-                deliver_since: destination_plan.deliver_since,
-                retry: destination_plan.retry,
-                timeout: destination_plan.timeout,
-                journal: journal.clone(),
-                sender: sender.clone(),
-                stop: stop.clone(),
-            });
-            lanes.push(RunningLane { name: name.clone(), task: tokio::spawn(lane.run()), status });
-        }
-        let latest = *journal.latest().borrow();
-        for (name, cursor, _) in journal.destinations().await? {
-            let owed = latest.saturating_sub(cursor);
-            if !plan.destinations.contains_key(&name) && owed > 0 {
-                tracing::warn!(
-                    destination = name,
-                    owed,
-                    "no longer configured: what it is owed is kept, and takes room, until it is configured again"
-                );
-            }
-        }
-        Ok(Self { plan, journal, lanes, blocked, sources: Vec::new(), stop })
+        let lanes = match delivery {
+            Delivery::On => lanes::Lanes::start(&plan, &journal, &stop).await?,
+            // What they are owed is kept: the journal removes nothing that one has not passed.
+            Delivery::Off => lanes::Lanes::default(),
+        };
+        Ok(Self { plan, journal, lanes, sources: Vec::new(), control: None, stop })
     }
 
     /// Starts every source of the plan, and returns once each has looked at its files or said why it cannot.
@@ -145,7 +84,7 @@ impl Relay {
     /// When the journal fails.
     pub async fn start_sources(&mut self) -> Result<(), RelayError> {
         for name in self.plan.sources.keys() {
-            let Some(source) = file_source(&self.plan, name, &self.journal) else {
+            let Some(source) = FileSource::planned(&self.plan, name, &self.journal) else {
                 tracing::warn!(
                     source = name,
                     "sources of this type are not in this version; it is not started"
@@ -157,11 +96,26 @@ impl Relay {
                 .map_err(|error| JournalError::Io(error.to_string()))??;
             self.sources.push(running);
         }
+        self.listen();
         for source in &self.sources {
             let known = |status: &SourceStatus| status.looked || status.stalled.is_some();
             let _ = source.watch_status().wait_for(known).await;
         }
         Ok(())
+    }
+
+    /// Opens the control socket. A relay works without it.
+    fn listen(&mut self) {
+        let sources =
+            self.sources.iter().map(|source| (source.name().to_owned(), source.watch_status())).collect();
+        let lanes = self.lanes.handles();
+        let office = Office::running(Arc::new(self.plan.clone()), self.journal.clone(), lanes, sources);
+        match Control::start(office, &self.plan.data_dir) {
+            Ok(control) => self.control = Some(control),
+            Err(error) => {
+                tracing::warn!(%error, "there is no control socket: the command line cannot ask this relay")
+            }
+        }
     }
 
     /// Whether any destination is being delivered to.
@@ -182,10 +136,10 @@ impl Relay {
         self.sources.iter().map(|source| (source.name().to_owned(), source.status())).collect()
     }
 
-    /// How each lane stands, by name.
+    /// Every lane, for those who ask or tell.
     #[must_use]
-    pub fn lane_statuses(&self) -> Vec<(String, LaneStatus)> {
-        self.lanes.iter().map(|lane| (lane.name.clone(), lane.status.borrow().clone())).collect()
+    pub fn lane_handles(&self) -> Vec<LaneHandle> {
+        self.lanes.handles()
     }
 
     /// Returns once every source has read what is there and every lane has settled it.
@@ -194,8 +148,11 @@ impl Relay {
             let _ = source.watch_status().wait_for(|status| status.caught_up).await;
         }
         let latest = *self.journal.latest().borrow();
-        for lane in &self.lanes {
-            let _ = lane.status.clone().wait_for(|status| status.cursor >= latest).await;
+        for mut lane in self.lanes.handles() {
+            // One that cannot deliver now settles nothing.
+            let is_settled =
+                |status: &LaneStatus| status.cursor >= latest || status.state != LaneState::Running;
+            let _ = lane.status.wait_for(is_settled).await;
         }
     }
 
@@ -238,20 +195,9 @@ impl Relay {
             }
         }
         self.stop.drain.cancel();
-        let latest = self.journal.latest();
-        let mut cursors = self.blocked;
-        for mut lane in self.lanes {
-            if tokio::time::timeout_at(deadline, &mut lane.task).await.is_err() {
-                self.stop.now.cancel();
-                let _ = lane.task.await;
-            }
-            cursors.push((lane.name, lane.status.borrow().cursor));
-        }
-        for (name, cursor) in cursors {
-            let waiting = latest.borrow().saturating_sub(cursor);
-            if waiting > 0 {
-                farewell.waiting.insert(name, waiting);
-            }
+        farewell.waiting = self.lanes.shut_down(&self.stop, deadline).await;
+        if let Some(control) = self.control {
+            control.stop().await;
         }
         let journal = self.journal;
         tokio::task::spawn_blocking(move || journal.close())
@@ -279,27 +225,4 @@ pub async fn open_journal(plan: &Plan, lock_wait: Duration) -> Result<Journal, R
         tracing::error!(records, aside = %aside.display(), "the journal was damaged: what could be read was salvaged into a fresh one");
     }
     Ok(journal)
-}
-
-/// The file source called `name`, ready to start; `None` where it is no file source.
-#[must_use]
-pub fn file_source(plan: &Plan, name: &str, journal: &Journal) -> Option<FileSource> {
-    let source = plan.sources.get(name)?;
-    let SourceKind::File(file) = &source.kind else { return None };
-    Some(FileSource {
-        relay_name: plan.name.clone(),
-        name: name.to_owned(),
-        instance: source.instance.clone(),
-        plan: file.clone(),
-        data_dir: plan.data_dir.clone(),
-        journal: journal.clone(),
-    })
-}
-
-fn build(plan: &DestinationPlan) -> Result<Box<dyn Destination>, String> {
-    Ok(match plan.kind.clone()? {
-        DestinationKind::Webhook(webhook) => Box::new(Webhook::new(webhook, plan.batch, USER_AGENT)),
-        DestinationKind::Console(console) => Box::new(Console::new(console, plan.batch)),
-        DestinationKind::File(file) => Box::new(NdjsonFile::new(file, plan.batch)),
-    })
 }

@@ -1,100 +1,75 @@
-//! The lane of one destination: it takes groups from its inbox, sends and settles them, in the order of
-//! acceptance.
+//! The lane of one destination: it reads records, asks the [`Engine`] what to do, commits, and sends.
 //!
-//! This first form has one request on its way at a time. What is on its way, and how often it was tried, is
-//! journaled before it matters, so that a restart repeats a group under its old id.
+//! All decisions are the engine's; all waiting, reading, committing and sending is here.
 
-use std::collections::BTreeMap;
+mod setup;
+mod telling;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::inbox::{Inbox, Judge, Queued};
-use super::retry::{longest_delay, retry_delay};
-use super::sender::{SendError, Sender};
-use super::status::{LaneState, LaneStatus};
-use crate::config::plan::{DeliverSince, RetryPlan};
-use crate::destination::{Delivery, Destination, Outcome, Reason, RenderContext};
-use crate::event::{BatchId, EventId, Sequence, Timestamp};
-use crate::journal::{DeadLetter, DestinationRow, Journal, JournalError, LaneCommit, OpenBatch};
-use crate::routing::RouteTable;
+use super::clock::{Clock, Now};
+use super::courier::{Carried, carry};
+use super::engine::{Dispatch, Engine, Report};
+use super::handle::{LaneHandle, LaneOrder};
+use super::inbox::Inbox;
+use super::judge::Judge;
+use super::memory::Share;
+use super::replay::{Replayed, Replays};
+use super::sender::Sender;
+use super::standing::Standing;
+use crate::config::plan::DeliverSince;
+use crate::destination::{Destination, Outcome, RenderContext, Rendered};
+use crate::event::{EventId, Sequence, Timestamp};
+use crate::journal::{Act, ActKind, EndpointState, Journal, JournalError, Pause};
+
+use setup::rules;
+pub use setup::{LaneEnd, LaneSetup, Role, Stop};
 
 /// How many passed-over records may be unsettled before they are committed on their own.
 const MAX_UNSETTLED: u64 = 4_096;
 /// How long to wait after the journal failed before asking it again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
-
-/// What ends a lane.
-#[derive(Debug, Clone)]
-pub struct Stop {
-    /// Nothing new will come: deliver what is there, cut one wait short, end.
-    pub drain: CancellationToken,
-    /// End now.
-    pub now: CancellationToken,
-}
-
-/// All that a lane works with.
-pub struct LaneSetup {
-    /// The destination's name.
-    pub name: String,
-    /// The destination.
-    pub destination: Box<dyn Destination>,
-    /// How it stands in the journal.
-    pub row: DestinationRow,
-    /// Which records it takes.
-    pub routes: Arc<RouteTable>,
-    /// Environments that sources fix, by source name.
-    pub source_environments: Arc<BTreeMap<String, Arc<str>>>,
-    /// Which records it takes by their age.
-    pub deliver_since: DeliverSince,
-    /// How attempts are repeated.
-    pub retry: RetryPlan,
-    /// How long an attempt may take.
-    pub timeout: Duration,
-    /// The journal.
-    pub journal: Journal,
-    /// The sender.
-    pub sender: Sender,
-    /// What ends it.
-    pub stop: Stop,
-}
-
-/// How a lane ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LaneEnd {
-    /// Nothing waits.
-    Drained,
-    /// Time was up, or the journal is closed.
-    Interrupted,
-}
+/// How often a lane that works looks beyond its window: what lies there is counted, at little cost.
+const LOOK_OUT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The lane of one destination.
 pub struct Lane {
     name: String,
-    destination: Box<dyn Destination>,
-    row: DestinationRow,
-    retry: RetryPlan,
+    link: Option<(Arc<dyn Destination>, Sender)>,
     timeout: Duration,
     journal: Journal,
-    sender: Sender,
-    stop: Stop,
+    engine: Engine,
     inbox: Inbox,
-    status: watch::Sender<LaneStatus>,
-    /// Whether draining has cut a wait short already.
+    replays: Replays,
+    tasks: JoinSet<(Ticket, Carried)>,
+    clock: Clock,
+    share: Share,
+    standing: Standing,
+    deaths: telling::Deaths,
+    orders: mpsc::Receiver<LaneOrder>,
+    died: Arc<tokio::sync::Notify>,
+    stop: Stop,
+    /// Whether draining has cut the waits short already.
     has_cut_short: bool,
+    /// Whether the next request is a replay's, where one waits.
+    is_replays_turn: bool,
+    next_look_out: Duration,
 }
 
-/// What became of records, to be committed.
-#[derive(Default)]
-struct Settlement {
-    /// Everything up to here is settled; 0 changes nothing.
-    cursor: Sequence,
-    delivered: u64,
-    not_routed: u64,
-    dead: Vec<DeadLetter>,
+/// What a task is about.
+enum Ticket {
+    Parcel(Sequence),
+    Replay,
+}
+
+/// Something that is rendered and waits for the commit before it goes.
+struct Ready {
+    ticket: Ticket,
+    rendered: Rendered,
 }
 
 /// The lane has to end now.
@@ -105,276 +80,399 @@ type Step<T> = Result<T, Interrupted>;
 impl Lane {
     /// A lane that begins where the journal says.
     #[must_use]
-    pub fn new(setup: LaneSetup) -> (Self, watch::Receiver<LaneStatus>) {
-        let (status, watching) = watch::channel(LaneStatus {
-            state: LaneState::Running,
-            cursor: setup.row.cursor,
-            books: setup.row.books,
-            last_success_at: None,
-        });
-        let since = match setup.deliver_since {
-            DeliverSince::Beginning => None,
-            DeliverSince::Now => Some(setup.row.first_seen_at),
-            DeliverSince::Time(time) => Some(time),
+    pub fn new(setup: LaneSetup) -> (Self, LaneHandle) {
+        let LaneSetup { row, role, routes, source_environments, journal, memory, died, stop } = setup;
+        let mut clock = Clock::new(journal.clone());
+        let name = row.name.clone();
+        let (plan, link, problem, is_orphan) = match role {
+            Role::Configured(plan, Ok(link)) => (Ok(plan), Some(link), None, false),
+            Role::Configured(plan, Err(problem)) => (Ok(plan), None, Some(problem), false),
+            Role::Orphaned { backlog_max_bytes } => (Err(backlog_max_bytes), None, None, true),
         };
-        let judge = Judge::new(&setup.name, setup.routes, setup.source_environments, since);
-        let limits = setup.destination.limits();
+        let since = match plan.as_ref().map(|plan| plan.deliver_since) {
+            Ok(DeliverSince::Now) => Some(row.first_seen_at),
+            Ok(DeliverSince::Time(time)) => Some(time),
+            Ok(DeliverSince::Beginning) | Err(_) => None,
+        };
+        let timeout = plan.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
+        let limits = link.as_ref().map(|(destination, _)| destination.limits());
+        let rules = rules(&name, plan.as_deref().map_err(|bytes| *bytes), limits);
+        let judge = Judge::new(&name, (!is_orphan).then_some(routes), source_environments, since);
+        let (send_order, orders) = mpsc::channel(16);
+        let (standing, status) = Standing::new(&row, problem, is_orphan);
         let lane = Self {
-            inbox: Inbox::new(judge, setup.journal.clone(), limits, setup.row.cursor),
-            name: setup.name,
-            destination: setup.destination,
-            row: setup.row,
-            retry: setup.retry,
-            timeout: setup.timeout,
-            journal: setup.journal,
-            sender: setup.sender,
-            stop: setup.stop,
-            status,
+            inbox: Inbox::new(judge, journal.clone(), row.cursor),
+            engine: Engine::new(rules, row, clock.now()),
+            name: name.clone(),
+            link,
+            timeout,
+            journal,
+            replays: Replays::default(),
+            tasks: JoinSet::new(),
+            clock,
+            share: memory.share(),
+            standing,
+            deaths: telling::Deaths::default(),
+            orders,
+            died,
+            stop,
             has_cut_short: false,
+            is_replays_turn: false,
+            next_look_out: Duration::ZERO,
         };
-        (lane, watching)
+        (lane, LaneHandle { name, status, orders: send_order })
     }
 
     /// Delivers until stopped.
     pub async fn run(mut self) -> LaneEnd {
-        match self.work().await {
-            Ok(()) => LaneEnd::Drained,
+        let end = match self.work().await {
+            Ok(end) => end,
             Err(Interrupted) => LaneEnd::Interrupted,
+        };
+        self.tasks.abort_all();
+        let now = self.clock.now();
+        self.deaths.tell_all(&self.name, now.steady);
+        end
+    }
+
+    async fn work(&mut self) -> Step<LaneEnd> {
+        self.look_for_replays().await?;
+        loop {
+            self.obey().await?;
+            self.gather().await?;
+            let now = self.clock.now();
+            self.fill(now).await?;
+            // They take turns where there are not slots, or requests by the rate, for both.
+            let mut replay = if self.is_replays_turn { self.prepare_replay(now).await? } else { None };
+            let ready = self.prepare(now);
+            if replay.is_none() {
+                replay = self.prepare_replay(now).await?;
+            }
+            self.is_replays_turn = replay.is_none() && self.replays.due_at().is_some();
+            self.settle(now).await?;
+            let has_sent = !ready.is_empty() || replay.is_some();
+            self.send(ready.into_iter().chain(replay));
+            if let Some(end) = self.may_end(!has_sent && self.tasks.is_empty(), now) {
+                return Ok(end);
+            }
+            // What was sent may have left room for more.
+            if !has_sent && !self.look_out(now).await? {
+                self.wait(now).await?;
+            }
         }
     }
 
-    /// The settlement of one group is committed together with the opening of the next, where that is ready;
-    /// at the latest before the lane waits for anything.
-    async fn work(&mut self) -> Step<()> {
-        let mut done = match self.row.open_batch.take() {
-            Some(open) => self.resume(open).await?,
-            None => None,
+    /// Carries out what the lane was told.
+    async fn obey(&mut self) -> Step<()> {
+        while let Ok(order) = self.orders.try_recv() {
+            self.hear(order).await?;
+        }
+        if self.stop.drain.is_cancelled() && !self.has_cut_short {
+            self.has_cut_short = true;
+            let now = self.clock.now();
+            self.engine.hurry(now);
+        }
+        let is_over = |pause: &Pause| pause.until.is_some_and(|until| Timestamp::now() >= until);
+        if self.standing.paused().is_some_and(is_over) {
+            self.end_pause().await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, order: LaneOrder) -> Step<()> {
+        match order {
+            LaneOrder::Pause(pause) => {
+                self.engine.pause(true);
+                self.standing.pause(Some(pause));
+            }
+            LaneOrder::Resume => {
+                self.engine.resume_now();
+                self.standing.pause(None);
+            }
+            LaneOrder::Replay => self.look_for_replays().await?,
+            LaneOrder::Purged => self.refresh_books().await?,
+        }
+        Ok(())
+    }
+
+    /// The time that a person gave has passed.
+    async fn end_pause(&mut self) -> Step<()> {
+        let act = Act {
+            act: ActKind::Resume,
+            destination: Some(self.name.clone()),
+            by: "audit-relay".to_owned(),
+            reason: Some("the pause has ended".to_owned()),
+            records: None,
+            detail: serde_json::Value::Null,
         };
+        if let Err(error) = self.journal.resume_destination(&self.name, act).await {
+            tracing::error!(destination = self.name, %error, "the end of the pause could not be kept");
+        }
+        tracing::info!(destination = self.name, "the pause has ended");
+        self.engine.resume_now();
+        self.standing.pause(None);
+        Ok(())
+    }
+
+    /// Takes in what came back meanwhile.
+    async fn gather(&mut self) -> Step<()> {
+        while let Some(done) = self.tasks.try_join_next() {
+            self.take_in(done).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, done: Result<(Ticket, Carried), tokio::task::JoinError>) -> Step<()> {
+        // A task that panics ends the process; one that was cancelled has no successor.
+        let Ok((ticket, carried)) = done else { return Err(Interrupted) };
+        let now = self.clock.now();
+        match ticket {
+            Ticket::Parcel(parcel) => {
+                let Carried { delivered, left_out, unrenderable, failed } = carried;
+                let report = Report { delivered, left_out, unrenderable, failed, observed: Vec::new() };
+                self.engine.report(parcel, report, now);
+            }
+            Ticket::Replay => {
+                let Carried { delivered, left_out, unrenderable, failed } = carried;
+                let outcome = failed.as_ref().map_or(&Outcome::Delivered, |(_, outcome)| outcome);
+                let is_alone = self.engine.end_replay(outcome, self.replays.failed_at(), now);
+                self.replays.note_failure(self.engine.endpoint().issued());
+                // Live requests pass: then it is the record.
+                let failed = failed.map(|(members, outcome)| match outcome {
+                    Outcome::Retry { reason, .. } | Outcome::Blocked { reason, .. } if is_alone => {
+                        (members, Outcome::Rejected(reason))
+                    }
+                    outcome => (members, outcome),
+                });
+                let replayed = Replayed { delivered, left_out, unrenderable, failed };
+                let commit = self.replays.end(replayed);
+                self.commit_replay(commit).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what the engine has use for, and lets die what must.
+    async fn fill(&mut self, now: Now) -> Step<()> {
         loop {
-            let draining = self.stop.drain.is_cancelled();
-            if let Some(group) = self.inbox.take_group(draining) {
-                done = Some(self.deliver(group, None, done.take()).await?);
-                continue;
-            }
-            if self.read_more().await? {
-                if self.inbox.is_empty() && self.inbox.passed() >= MAX_UNSETTLED {
-                    self.settle(done.take()).await?;
-                }
-                continue;
-            }
-            self.settle(done.take()).await?;
-            if draining && self.inbox.is_empty() && self.inbox.is_caught_up() {
+            self.engine.expire(now);
+            self.engine.bound_backlog(self.inbox.outlook().bytes, now);
+            self.share.hold(self.engine.held_bytes());
+            let may_grow = self.share.may_grow() || self.engine.is_resuming();
+            if !self.engine.wants_more() || !may_grow {
                 return Ok(());
             }
-            let deadline = self.inbox.deadline();
-            tokio::select! {
-                biased;
-                () = self.stop.now.cancelled() => return Err(Interrupted),
-                () = self.stop.drain.cancelled(), if !draining => {}
-                more = self.inbox.more() => if !more { return Err(Interrupted) },
-                () = sleep_until(deadline) => {}
+            match self.inbox.read(&mut self.engine, now).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => self.journal_failed(error).await?,
+            }
+            let cursor = self.engine.window().cursor();
+            if cursor.saturating_sub(self.standing.cursor()) >= MAX_UNSETTLED {
+                self.settle(now).await?;
             }
         }
     }
 
-    async fn read_more(&mut self) -> Step<bool> {
+    fn is_caught_up(&self) -> bool {
+        self.engine.window().read_to() >= self.inbox.latest()
+    }
+
+    /// Renders what is to be sent now. It goes once that is committed.
+    fn prepare(&mut self, now: Now) -> Vec<Ready> {
+        let Some((destination, _)) = &self.link else { return Vec::new() };
+        let mut ready = Vec::new();
+        let hurry = self.stop.drain.is_cancelled();
         loop {
-            match self.inbox.read_more().await {
-                Ok(more) => return Ok(more),
+            // Where no more may be read, what is there does not wait for company.
+            let is_all = self.is_caught_up() || !self.share.may_grow();
+            let dispatches = self.engine.next(now, is_all, hurry);
+            if dispatches.is_empty() {
+                return ready;
+            }
+            for dispatch in dispatches {
+                let Dispatch { parcel, id, attempt } = &dispatch;
+                let context =
+                    RenderContext { now: now.wall, attempt: *attempt, batch_id: id.clone(), replay: false };
+                let deliveries = self.engine.deliveries(&dispatch);
+                let mut rendered = destination.render(deliveries, &context);
+                if self.engine.rules().observe {
+                    let observed = rendered.requests.drain(..).flat_map(|outbound| outbound.members);
+                    let observed = observed.collect();
+                    let report = report_of(&mut rendered, observed);
+                    self.engine.report(*parcel, report, now);
+                } else if rendered.requests.is_empty() {
+                    let report = report_of(&mut rendered, Vec::new());
+                    self.engine.report(*parcel, report, now);
+                } else {
+                    ready.push(Ready { ticket: Ticket::Parcel(*parcel), rendered });
+                }
+            }
+        }
+    }
+
+    /// The next request of a replay, where one may go now.
+    async fn prepare_replay(&mut self, now: Now) -> Step<Option<Ready>> {
+        let Some((destination, _)) = self.link.clone() else { return Ok(None) };
+        if self.replays.is_empty() || self.engine.rules().observe {
+            return Ok(None);
+        }
+        let limits = destination.limits();
+        loop {
+            match self.replays.prepare(&self.journal, self.inbox.judge(), &limits).await {
+                Ok(None) => break,
+                Ok(commit) => self.commit_replay(commit).await?,
                 Err(error) => self.journal_failed(error).await?,
             }
         }
-    }
-
-    /// Sends the group again that was on its way when the relay stopped, under its old id.
-    async fn resume(&mut self, open: OpenBatch) -> Step<Option<Settlement>> {
-        let Some(last) = open.members.iter().chain(&open.settled).copied().max() else { return Ok(None) };
-        // What lies between the members was passed over before: read it again, to settle it alike.
-        while self.inbox.read_to() < last && self.read_more().await? {}
-        let group = self.inbox.take_members(&open.members, &open.settled);
-        if group.is_empty() {
+        let is_due = self.replays.due_at().is_some_and(|at| now.steady >= at);
+        if !is_due || !self.engine.begin_replay(now) {
             return Ok(None);
         }
-        self.deliver(group, Some(open), None).await.map(Some)
+        let (batch_id, attempt, deliveries) = self.replays.begin(&self.name, now.steady);
+        let context = RenderContext { now: now.wall, attempt, batch_id, replay: true };
+        let rendered = destination.render(deliveries, &context);
+        if !rendered.requests.is_empty() {
+            return Ok(Some(Ready { ticket: Ticket::Replay, rendered }));
+        }
+        self.engine.cancel_replay();
+        let Rendered { left_out, unrenderable, .. } = rendered;
+        let replayed = Replayed { delivered: Vec::new(), left_out, unrenderable, failed: None };
+        let commit = self.replays.end(replayed);
+        self.commit_replay(commit).await?;
+        Ok(None)
     }
 
-    /// Sends one group until each of its records is delivered or dead. Commits `before`, what became of the
-    /// group before it, first.
-    async fn deliver(
-        &mut self,
-        group: Vec<Queued>,
-        resumed: Option<OpenBatch>,
-        before: Option<Settlement>,
-    ) -> Step<Settlement> {
-        let mut settlement = Settlement {
-            cursor: group.last().map_or(0, |queued| queued.sequence),
-            not_routed: group.iter().map(|queued| queued.passed_before).sum(),
-            ..Settlement::default()
-        };
-        let mut remaining = Vec::with_capacity(group.len());
-        let mut sequences = BTreeMap::new();
-        for queued in group {
-            match queued.item {
-                Ok(delivery) => {
-                    sequences.insert(delivery.record.id, queued.sequence);
-                    remaining.push(delivery);
-                }
-                Err(reason) => settlement.dead.push(dead_letter(queued.sequence, &reason, 0)),
-            }
+    fn send(&mut self, ready: impl IntoIterator<Item = Ready>) {
+        let Some((destination, sender)) = &self.link else { return };
+        for Ready { ticket, rendered } in ready {
+            let (destination, sender, timeout) = (Arc::clone(destination), sender.clone(), self.timeout);
+            self.tasks.spawn(async move { (ticket, carry(destination, sender, rendered, timeout).await) });
         }
-        let (id, mut attempts, mut not_before, mut settled) = match resumed {
-            Some(open) => (open.id, open.attempts, open.not_before, open.settled),
-            None => (self.open(&remaining, &sequences, before).await?, 0, None, Vec::new()),
-        };
-        while !remaining.is_empty() {
-            if let Some(until) = not_before.take() {
-                self.wait_until(until).await?;
-            }
-            attempts += 1;
-            let context = RenderContext { now: Timestamp::now(), attempt: attempts, batch_id: id.clone() };
-            let (attempted, retry) = self.attempt(&remaining, &context).await?;
-            for (member, reason) in &attempted.dead {
-                if let Some(sequence) = sequences.get(member) {
-                    tracing::warn!(destination = self.name, event = %member, code = reason.code, "dead letter: {}", reason.message);
-                    settlement.dead.push(dead_letter(*sequence, reason, attempts));
-                }
-            }
-            settlement.delivered += attempted.delivered.len() as u64;
-            match attempted.delivered.len() == remaining.len() {
-                true => remaining.clear(),
-                false => remaining.retain(|delivery| !attempted.settles(delivery.record.id)),
-            }
-            let Some((retry_after, reason)) = retry else { continue };
-            let wait = retry_delay(&self.retry, attempts, retry_after);
-            let until = Timestamp::now().plus(wait);
-            tracing::warn!(destination = self.name, batch = id.as_str(), attempts, wait = ?wait, code = reason.code, "not delivered, trying again: {}", reason.message);
-            self.status.send_modify(|status| status.wait(wait, &reason.message));
-            // What is settled of this group is counted now; the cursor stays before it.
-            let waits = |sequence: &Sequence| {
-                remaining.iter().any(|delivery| sequences.get(&delivery.record.id) == Some(sequence))
-            };
-            settled.extend(sequences.values().copied().filter(|sequence| !waits(sequence)));
-            settled.extend(settlement.dead.iter().map(|letter| letter.sequence));
-            settled.sort_unstable();
-            settled.dedup();
-            let counted = Settlement {
-                delivered: std::mem::take(&mut settlement.delivered),
-                dead: std::mem::take(&mut settlement.dead),
-                ..Settlement::default()
-            };
-            let mut open = open_batch(&id, &remaining, &sequences, attempts, Some(until));
-            open.settled.clone_from(&settled);
-            self.commit(counted, Some(open)).await?;
-            not_before = Some(until);
-        }
-        Ok(settlement)
     }
 
-    /// Fixes the id of a new group, and commits what became of the one before. A group of several is
-    /// journaled, in the same commit, before its first attempt; one record is known by its own id.
-    async fn open(
-        &mut self,
-        members: &[Delivery],
-        sequences: &BTreeMap<EventId, Sequence>,
-        before: Option<Settlement>,
-    ) -> Step<BatchId> {
-        let ids: Vec<EventId> = members.iter().map(|delivery| delivery.record.id).collect();
-        let id = BatchId::of(&self.name, &ids);
-        if ids.len() > 1 {
-            let open = open_batch(&id, members, sequences, 0, None);
-            self.commit(before.unwrap_or_default(), Some(open)).await?;
-        } else if let Some(before) = before {
-            self.commit(before, None).await?;
-        }
-        Ok(id)
-    }
-
-    /// Renders and sends once. Gives what is settled, and why the rest must be tried again.
-    async fn attempt(
-        &self,
-        deliveries: &[Delivery],
-        context: &RenderContext,
-    ) -> Step<(Attempted, Option<(Option<Duration>, Reason)>)> {
-        let rendered = self.destination.render(deliveries, context);
-        let mut attempted = Attempted { delivered: Vec::new(), dead: rendered.unrenderable };
-        for outbound in rendered.requests {
-            let sent = tokio::select! {
-                biased;
-                () = self.stop.now.cancelled() => return Err(Interrupted),
-                sent = self.sender.send(outbound.request, self.timeout) => sent,
-            };
-            let outcome = match sent {
-                Ok(response) => self.destination.classify(&response, Timestamp::now()),
-                Err(SendError::Failed(message)) => {
-                    Outcome::Retry { not_before: None, reason: Reason { code: "network", message } }
-                }
-                Err(SendError::Impossible(message)) => {
-                    Outcome::Rejected(Reason { code: "impossible", message })
-                }
-            };
-            match outcome {
-                Outcome::Delivered => attempted.delivered.extend(outbound.members),
-                Outcome::Rejected(reason) => {
-                    attempted
-                        .dead
-                        .extend(outbound.members.into_iter().map(|member| (member, reason.clone())));
-                }
-                Outcome::Retry { not_before, reason } => return Ok((attempted, Some((not_before, reason)))),
+    /// Commits whatever changed, tells what happened, and shows how the lane stands.
+    async fn settle(&mut self, now: Now) -> Step<()> {
+        let commit = self.engine.take_commit();
+        if let Some(commit) = &commit {
+            while let Err(error) = self.journal.commit_lane(commit.clone()).await {
+                self.journal_failed(error).await?;
+            }
+            self.standing.committed(commit);
+            if !commit.dead.is_empty() {
+                self.died.notify_one();
             }
         }
-        Ok((attempted, None))
+        let notices = self.engine.take_notices();
+        self.deaths.tell(&self.name, notices, now.steady);
+        self.standing.show(&self.engine, &self.inbox, &self.replays, now);
+        Ok(())
     }
 
-    /// Waits until it is time; draining cuts one wait short.
-    async fn wait_until(&mut self, until: Timestamp) -> Step<()> {
-        // A wall clock that was set back meanwhile must not make this longer than any wait can be.
-        let wait = until.since(Timestamp::now()).min(longest_delay(&self.retry));
+    /// Whether the lane has come to its end.
+    fn may_end(&mut self, is_idle: bool, now: Now) -> Option<LaneEnd> {
+        if !self.stop.drain.is_cancelled() {
+            return None;
+        }
+        if self.engine.is_empty() && self.is_caught_up() && is_idle {
+            return Some(LaneEnd::Drained);
+        }
+        let cannot_send = self.link.is_none() || self.engine.is_paused();
+        let state = self.engine.endpoint().state();
+        if cannot_send || state == EndpointState::Gone {
+            return is_idle.then_some(LaneEnd::Interrupted);
+        }
+        // It was asked once more, and there is nothing to hope for.
+        let is_hopeless = state == EndpointState::Blocked
+            && self.engine.endpoint().due_at().is_some_and(|(at, _)| at > now.steady);
+        (is_hopeless && is_idle).then_some(LaneEnd::Interrupted)
+    }
+
+    /// Decides on some records beyond the window; false where there is no need, or not yet.
+    async fn look_out(&mut self, now: Now) -> Step<bool> {
+        let stands_still = self.engine.endpoint().state() != EndpointState::Running
+            || self.engine.is_paused()
+            || self.link.is_none();
+        if self.is_caught_up() || !stands_still && now.steady < self.next_look_out {
+            return Ok(false);
+        }
+        self.next_look_out = now.steady + LOOK_OUT_INTERVAL;
+        match self.inbox.look_out(self.engine.window().read_to()).await {
+            Ok(more) => Ok(more),
+            Err(error) => self.journal_failed(error).await.map(|()| true),
+        }
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&mut self, now: Now) -> Step<()> {
+        let is_caught_up = self.is_caught_up();
+        let has_replay = self.replays.due_at().is_some();
+        let draining = self.stop.drain.is_cancelled();
+        let mut wake = self.engine.wake_at(now, is_caught_up, has_replay).filter(|_| self.link.is_some());
+        let mut sooner = |at: Option<Duration>| wake = wake.into_iter().chain(at).min();
+        sooner(self.replays.due_at().filter(|at| *at > now.steady));
+        sooner(
+            self.standing
+                .paused()
+                .and_then(|pause| pause.until)
+                .map(|until| now.steady + until.since(now.wall)),
+        );
+        sooner((!is_caught_up).then_some(self.next_look_out).filter(|at| *at > now.steady));
+        sooner(self.engine.expires_at(now));
+        sooner(self.deaths.due_at().filter(|at| *at > now.steady));
+        let delay = wake.map(|at| at.saturating_sub(now.steady));
         tokio::select! {
             biased;
-            () = self.stop.now.cancelled() => Err(Interrupted),
-            () = self.stop.drain.cancelled(), if !self.has_cut_short => {
-                self.has_cut_short = true;
-                Ok(())
-            }
-            () = tokio::time::sleep(wait) => Ok(()),
+            () = self.stop.now.cancelled() => return Err(Interrupted),
+            () = self.stop.drain.cancelled(), if !draining => {}
+            Some(done) = self.tasks.join_next() => self.take_in(done).await?,
+            Some(order) = self.orders.recv() => self.hear(order).await?,
+            more = self.inbox.more() => if !more { return Err(Interrupted) },
+            () = sleep(delay) => {}
         }
+        Ok(())
     }
 
-    /// Commits what became of the last group, and of what was passed over since.
-    async fn settle(&mut self, done: Option<Settlement>) -> Step<()> {
-        let committed = self.status.borrow().cursor;
-        let mut settlement = done.unwrap_or_default();
-        if let Some((read_to, passed)) = self.inbox.take_passed() {
-            settlement.cursor = read_to;
-            settlement.not_routed += passed;
-        }
-        if settlement.cursor <= committed {
-            return Ok(());
-        }
-        self.commit(settlement, None).await
-    }
-
-    async fn commit(&self, settlement: Settlement, open_batch: Option<OpenBatch>) -> Step<()> {
-        let Settlement { delivered, not_routed, dead, .. } = settlement;
-        let cursor = settlement.cursor.max(self.status.borrow().cursor);
-        let died = dead.len() as u64;
-        let commit = LaneCommit { destination: self.row.id, cursor, delivered, not_routed, dead, open_batch };
-        while let Err(error) = self.journal.commit_lane(commit.clone()).await {
+    async fn look_for_replays(&mut self) -> Step<()> {
+        while let Err(error) = self.replays.look(&self.journal, &self.name).await {
             self.journal_failed(error).await?;
         }
-        self.status.send_modify(|status| {
-            if cursor > status.cursor {
-                status.state = LaneState::Running;
-            }
-            status.cursor = cursor;
-            status.books.delivered += delivered;
-            status.books.not_routed += not_routed;
-            status.books.dead += died;
-            if delivered > 0 {
-                status.last_success_at = Some(Timestamp::now());
-            }
-        });
         Ok(())
+    }
+
+    async fn commit_replay(&mut self, commit: Option<crate::journal::ReplayCommit>) -> Step<()> {
+        let Some(commit) = commit else { return Ok(()) };
+        let row = loop {
+            match self.journal.commit_replay(commit.clone()).await {
+                Ok(row) => break row,
+                Err(error) => self.journal_failed(error).await?,
+            }
+        };
+        if row.finished_at.is_some() {
+            tracing::info!(
+                destination = self.name,
+                replayed = row.replayed,
+                failed = row.failed,
+                "replay finished"
+            );
+        }
+        self.replays.committed(row);
+        self.refresh_books().await
+    }
+
+    /// Somebody else has changed the books too.
+    async fn refresh_books(&mut self) -> Step<()> {
+        loop {
+            match self.journal.destinations().await {
+                Ok(rows) => {
+                    if let Some(row) = rows.into_iter().find(|row| row.name == self.name) {
+                        self.standing.refresh(row.books);
+                    }
+                    return Ok(());
+                }
+                Err(error) => self.journal_failed(error).await?,
+            }
+        }
     }
 
     /// The journal said no: wait and ask again, unless it is closed.
@@ -390,37 +488,20 @@ impl Lane {
     }
 }
 
-/// What one attempt settled.
-struct Attempted {
-    delivered: Vec<EventId>,
-    dead: Vec<(EventId, Reason)>,
-}
-
-impl Attempted {
-    fn settles(&self, id: EventId) -> bool {
-        self.delivered.contains(&id) || self.dead.iter().any(|(member, _)| *member == id)
+/// What was rendered and makes no request.
+fn report_of(rendered: &mut Rendered, observed: Vec<EventId>) -> Report {
+    Report {
+        observed,
+        left_out: std::mem::take(&mut rendered.left_out),
+        unrenderable: std::mem::take(&mut rendered.unrenderable),
+        ..Report::default()
     }
 }
 
-fn dead_letter(sequence: Sequence, reason: &Reason, attempts: u32) -> DeadLetter {
-    DeadLetter { sequence, code: reason.code.to_owned(), message: reason.message.clone(), attempts }
-}
-
-fn open_batch(
-    id: &BatchId,
-    members: &[Delivery],
-    sequences: &BTreeMap<EventId, Sequence>,
-    attempts: u32,
-    not_before: Option<Timestamp>,
-) -> OpenBatch {
-    let members = members.iter().filter_map(|member| sequences.get(&member.record.id).copied()).collect();
-    OpenBatch { id: id.clone(), members, settled: Vec::new(), attempts, not_before }
-}
-
-/// Sleeps until a moment, or for ever.
-async fn sleep_until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
+/// Sleeps for a while, or for ever.
+async fn sleep(delay: Option<Duration>) {
+    match delay {
+        Some(delay) => tokio::time::sleep(delay).await,
         None => std::future::pending().await,
     }
 }

@@ -1,12 +1,34 @@
 //! Carries records to destinations: the lane of each destination, its retries, and the one sender.
+//!
+//! [`Lane`] reads, commits and sends; what it does when is decided by its `engine`, which does no I/O and
+//! stands on `window` (order), `endpoint` (is the receiver well?), `parcel` (what travels together),
+//! `resuming` (what a restart has to repeat), `rate` and `retry`.
 
+mod clock;
+mod courier;
+mod endpoint;
+mod engine;
+mod handle;
 mod inbox;
+mod judge;
 mod lane;
+mod memory;
+mod overflow;
+mod parcel;
+mod rate;
+mod replay;
+mod resuming;
 mod retry;
 mod sender;
-mod status;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod window;
 
-pub use lane::{Lane, LaneEnd, LaneSetup, Stop};
+pub use handle::{LaneHandle, LaneOrder, LaneState, LaneStatus};
+pub use judge::{Judge, ReplayFilter};
+pub use lane::{Lane, LaneEnd, LaneSetup, Role, Stop};
+pub use memory::Memory;
+pub use overflow::Overflow;
 pub use retry::retry_delay;
 pub use sender::{SendError, Sender};
-pub use status::{LaneState, LaneStatus};

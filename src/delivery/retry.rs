@@ -14,17 +14,18 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 ///
 /// What the receiver asked for (`Retry-After`) counts first, up to an hour; up to a tenth is added, so that
 /// many relays do not come back at one moment. Otherwise *full jitter*: a random wait between zero and an
-/// upper bound that doubles from `initial_backoff` to `max_backoff`, but never less than a tenth of
-/// `initial_backoff` (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
+/// upper bound that doubles from `initial_backoff` to `max_backoff`. Neither is ever less than a tenth of
+/// `initial_backoff`, lest `Retry-After: 0` be taken at its word all day long (<https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[must_use]
 pub fn retry_delay(plan: &RetryPlan, attempt: u32, retry_after: Option<Duration>) -> Duration {
+    let floor = plan.initial_backoff / 10;
     if let Some(asked) = retry_after {
         let asked = asked.min(MAX_RETRY_AFTER);
-        return asked + jitter(asked / 10);
+        return (asked + jitter(asked / 10)).max(floor);
     }
     let doublings = attempt.saturating_sub(1).min(30);
     let bound = plan.initial_backoff.saturating_mul(1 << doublings).min(plan.max_backoff);
-    jitter(bound).max(plan.initial_backoff / 10).min(plan.max_backoff)
+    jitter(bound).max(floor).min(plan.max_backoff)
 }
 
 /// The longest wait that [`retry_delay`] gives.
@@ -65,7 +66,8 @@ mod tests {
         fn the_receiver_is_never_asked_early(seconds in 0_u64..1_000_000) {
             let asked = Duration::from_secs(seconds).min(MAX_RETRY_AFTER);
             let wait = retry_delay(&PLAN, 1, Some(Duration::from_secs(seconds)));
-            prop_assert!(wait >= asked && wait <= asked + asked / 10);
+            let floor = PLAN.initial_backoff / 10;
+            prop_assert!(wait >= asked.max(floor) && wait <= (asked + asked / 10).max(floor));
         }
     }
 

@@ -1,0 +1,433 @@
+//! The decisions of one lane: what to send when, what an outcome means, what to commit. Pure: no I/O, every
+//! clock is handed in, so that the same code runs under test with time and receivers at will.
+//!
+//! Promises 2, 3 and 5 are kept here: members and id of a group are committed before its first attempt; a
+//! settled record is committed before its slot is used again; no record overtakes another of its key.
+
+mod bounds;
+mod outcomes;
+mod sending;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::clock::Now;
+use super::endpoint::{Endpoint, Permit};
+use super::parcel::{Parcel, Part};
+use super::rate::Bucket;
+use super::resuming::Resuming;
+use super::retry::retry_delay;
+use super::window::Window;
+use crate::config::plan::{RatePlan, RetryPlan};
+use crate::destination::{Delivery, Limits, Outcome, Reason};
+use crate::event::{BatchId, EventId, Sequence};
+use crate::journal::{
+    Counts, DeadLetter, DestinationId, DestinationRow, EndpointState, LaneCommit, OpenBatch,
+};
+
+/// So many records in a row were rejected that it must be the endpoint.
+const REJECT_LIMIT: &str = "reject_limit";
+
+/// How a lane works.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    pub(super) destination: String,
+    pub(super) retry: RetryPlan,
+    pub(super) limits: Limits,
+    pub(super) concurrency: usize,
+    pub(super) rate_limit: Option<RatePlan>,
+    pub(super) expire_after: Option<Duration>,
+    pub(super) backlog_max_bytes: Option<u64>,
+    pub(super) reject_limit: u32,
+    pub(super) observe: bool,
+    pub(super) discard: bool,
+    pub(super) fingerprint: String,
+}
+
+/// One request to be made: render and send these, then [`Engine::report`].
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pub(super) parcel: Sequence,
+    pub(super) id: BatchId,
+    /// 1 for the first.
+    pub(super) attempt: u32,
+}
+
+/// What became of a dispatch.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Taken by the receiver.
+    pub(super) delivered: Vec<EventId>,
+    /// Rendered under `observe: true`.
+    pub(super) observed: Vec<EventId>,
+    /// Left out by the destination's own rules.
+    pub(super) left_out: Vec<EventId>,
+    /// Cannot be rendered.
+    pub(super) unrenderable: Vec<(EventId, Reason)>,
+    /// The request that ended it, if one did: its members, and the outcome, which is not `Delivered`.
+    pub(super) failed: Option<(Vec<EventId>, Outcome)>,
+}
+
+/// What was decided on a record.
+#[derive(Debug)]
+pub(super) enum Looked {
+    /// For this destination.
+    Mine(Box<Delivery>),
+    /// No route.
+    NotRouted { sequence: Sequence, size_bytes: u64 },
+    /// From before its `deliver_since`.
+    BeforeSince { sequence: Sequence, size_bytes: u64 },
+    /// Altered, or gone, since it was accepted.
+    Corrupt(Sequence),
+}
+
+impl Looked {
+    fn sequence(&self) -> Sequence {
+        match self {
+            Self::Mine(delivery) => delivery.record.sequence,
+            Self::NotRouted { sequence, .. }
+            | Self::BeforeSince { sequence, .. }
+            | Self::Corrupt(sequence) => *sequence,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    counts: Counts,
+    dead: Vec<DeadLetter>,
+    opened: Vec<OpenBatch>,
+    closed: Vec<BatchId>,
+}
+
+/// What happened that a person should be told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The endpoint is blocked, as of now.
+    Blocked { gone: bool, reason: Reason },
+    /// It answers well again after it was blocked.
+    Unblocked,
+    /// It does not take anything now.
+    Waits { attempts: u32, wait: Duration, reason: Reason },
+    /// One group alone is tried again.
+    Parked { id: BatchId, attempts: u32, wait: Duration, reason: Reason },
+    /// A record is dead.
+    Dead { id: EventId, reason: Reason },
+    /// A record is not what was accepted.
+    Corrupt { sequence: Sequence },
+    /// So many records are dead, for a reason that many share.
+    ManyDead { count: u64, code: &'static str },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Engine {
+    rules: Rules,
+    row: DestinationId,
+    window: Window,
+    /// By the first sequence that they had.
+    parcels: BTreeMap<Sequence, Parcel>,
+    resuming: Resuming,
+    endpoint: Endpoint,
+    bucket: Option<Bucket>,
+    is_paused: bool,
+    /// Whether any attempt ended since the start: before, nothing expires.
+    was_tried: bool,
+    /// The last request that passed.
+    passed: u64,
+    /// Records rejected in a row.
+    rejected: u32,
+    in_flight: usize,
+    /// The number of the replay's request under way.
+    replay: u64,
+    committed: Sequence,
+    changes: Changes,
+    notices: Vec<Notice>,
+}
+
+impl Engine {
+    pub(super) fn new(rules: Rules, row: DestinationRow, now: Now) -> Self {
+        let endpoint = Endpoint::restore(row.endpoint, rules.retry, &rules.fingerprint, now);
+        let was_rejecting = endpoint.reason().is_some_and(|(code, _)| code == REJECT_LIMIT);
+        Self {
+            row: row.id,
+            window: Window::new(row.cursor),
+            parcels: BTreeMap::new(),
+            resuming: Resuming::new(row.acked, row.open_batches),
+            endpoint,
+            bucket: rules.rate_limit.map(Bucket::new),
+            is_paused: row.paused.is_some(),
+            was_tried: false,
+            passed: 0,
+            rejected: if was_rejecting { rules.reject_limit } else { 0 },
+            in_flight: 0,
+            replay: 0,
+            committed: row.cursor,
+            changes: Changes::default(),
+            notices: Vec::new(),
+            rules,
+        }
+    }
+
+    /// Takes in the next record.
+    pub(super) fn look(&mut self, looked: Looked, now: Now) {
+        self.skip_to(looked.sequence() - 1);
+        let counts = &mut self.changes.counts;
+        match looked {
+            Looked::Mine(delivery) => self.take_in(*delivery, now),
+            Looked::NotRouted { sequence, size_bytes } => {
+                counts.not_routed += u64::from(!self.resuming.pass(sequence));
+                self.window.pass(sequence, size_bytes);
+            }
+            Looked::BeforeSince { sequence, size_bytes } => {
+                counts.before_since += u64::from(!self.resuming.pass(sequence));
+                self.window.pass(sequence, size_bytes);
+            }
+            Looked::Corrupt(sequence) => {
+                if !self.resuming.pass(sequence) {
+                    let message = "the record was altered, or is gone, since it was accepted".to_owned();
+                    self.changes.dead.push(letter(sequence, &Reason { code: "corrupt", message }, 0));
+                    self.notices.push(Notice::Corrupt { sequence });
+                }
+                self.window.pass(sequence, 0);
+            }
+        }
+        self.resume(now);
+    }
+
+    /// Nothing is there any more up to here.
+    pub(super) fn look_past(&mut self, sequence: Sequence, now: Now) {
+        self.skip_to(sequence);
+        self.resume(now);
+    }
+
+    /// What lies before is gone: it was lost with a damaged journal, and a gap record tells of it.
+    fn skip_to(&mut self, sequence: Sequence) {
+        let skipped = sequence.saturating_sub(self.window.read_to());
+        if skipped > 0 {
+            self.window.pass_to(sequence);
+            self.changes.counts.discarded += skipped - self.resuming.pass_to(sequence).min(skipped);
+        }
+    }
+
+    fn take_in(&mut self, delivery: Delivery, now: Now) {
+        let sequence = delivery.record.sequence;
+        let size_bytes = delivery.record.original.len() as u64;
+        if self.resuming.is_settled(sequence) {
+            self.resuming.pass(sequence);
+            self.window.pass(sequence, size_bytes);
+        } else if self.rules.discard {
+            self.resuming.pass(sequence);
+            self.changes.counts.discarded += 1;
+            self.window.pass(sequence, size_bytes);
+        } else if self.resuming.is_member(sequence) {
+            self.window.add_taken(&delivery, now.steady);
+            self.resuming.collect(delivery);
+        } else {
+            self.window.add(delivery, now.steady);
+        }
+    }
+
+    /// Groups whose last member was read go on their way again, under their old id.
+    fn resume(&mut self, now: Now) {
+        for (batch, deliveries, is_whole) in self.resuming.complete(self.window.read_to()) {
+            if deliveries.is_empty() {
+                self.changes.closed.push(batch.id);
+                continue;
+            }
+            let mut part = Part::new(&self.rules.destination, deliveries);
+            part.is_journaled = true;
+            part.attempts = batch.attempts;
+            let wait = |until: crate::event::Timestamp| {
+                until.since(now.wall).min(super::retry::longest_delay(&self.rules.retry))
+            };
+            part.not_before = batch.not_before.map(|until| (now.steady + wait(until), until));
+            if is_whole {
+                part.id = batch.id;
+            } else {
+                self.changes.closed.push(batch.id);
+                self.changes.opened.push(part.open_batch());
+            }
+            self.add_parcel(part);
+        }
+    }
+
+    fn add_parcel(&mut self, part: Part) -> Option<Sequence> {
+        let parcel = Parcel::new(part);
+        let first = parcel.first()?;
+        self.parcels.insert(first, parcel);
+        Some(first)
+    }
+
+    /// Whether more records are to be read.
+    pub(super) fn wants_more(&self) -> bool {
+        if self.room() == 0 {
+            return false;
+        }
+        // What was begun or settled before the start is read first; a lane that dropped all it held reads on.
+        if self.resuming.is_open()
+            || self.settled_ahead() > 0
+            || self.window.unsettled() == 0
+            || self.rules.discard
+        {
+            return true;
+        }
+        if self.is_paused {
+            return false;
+        }
+        match self.endpoint.state() {
+            EndpointState::Running => !self.window.has_heads() || self.is_short(),
+            // There must be something of another key to ask with.
+            EndpointState::Waiting | EndpointState::Blocked => !self.window.has_heads(),
+            EndpointState::Gone => false,
+        }
+    }
+
+    /// Whether less waits than there are slots for.
+    fn is_short(&self) -> bool {
+        let limits = &self.rules.limits;
+        let slots = self.concurrency().saturating_sub(self.in_flight);
+        slots > 0
+            && self.window.pending() < limits.max_events.saturating_mul(slots)
+            && self.window.pending_bytes() < limits.max_bytes.saturating_mul(slots)
+    }
+
+    /// The next record is this one, and may not be looked at yet.
+    pub(super) fn stop_before(&mut self, sequence: Sequence) {
+        self.window.stop_before(sequence);
+    }
+
+    /// How many more records may be read.
+    pub(super) fn room(&self) -> usize {
+        // Other edges of what is read at once must not keep a group from becoming whole.
+        if self.resuming.is_open() { self.window.rows_left() } else { self.window.room() }
+    }
+
+    /// Whether groups that were on their way when the relay stopped are not whole yet.
+    pub(super) fn is_resuming(&self) -> bool {
+        self.resuming.is_open()
+    }
+
+    fn concurrency(&self) -> usize {
+        self.rules.concurrency.min(self.rules.limits.max_concurrency).max(1)
+    }
+
+    /// A person's decision to send nothing, or its end.
+    pub(super) fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
+    /// A person asks to go on: what was found about the endpoint is forgotten.
+    pub(super) fn resume_now(&mut self) {
+        self.is_paused = false;
+        // One rejection more, and it is blocked again.
+        self.rejected = self.rejected.min(self.rules.reject_limit.saturating_sub(1));
+        self.endpoint.recover();
+        self.hurry_parcels();
+    }
+
+    /// Every wait ends now, once: the relay is about to end.
+    pub(super) fn hurry(&mut self, now: Now) {
+        self.endpoint.hurry(now);
+        self.hurry_parcels();
+    }
+
+    fn hurry_parcels(&mut self) {
+        for part in self.parcels.values_mut().flat_map(|parcel| &mut parcel.parts) {
+            part.not_before = None;
+        }
+    }
+
+    /// What is to be committed before anything else is done; `None` where there is nothing.
+    pub(super) fn take_commit(&mut self) -> Option<LaneCommit> {
+        let cursor = self.window.cursor();
+        let changes = &self.changes;
+        let is_same = cursor == self.committed
+            && changes.counts == Counts::default()
+            && changes.dead.is_empty()
+            && changes.opened.is_empty()
+            && changes.closed.is_empty()
+            && !self.endpoint.is_changed();
+        if is_same {
+            return None;
+        }
+        self.committed = cursor;
+        let Changes { counts, dead, mut opened, mut closed } = std::mem::take(&mut self.changes);
+        // The last word on a group counts.
+        let mut seen = std::collections::HashSet::new();
+        opened.reverse();
+        opened.retain(|batch| seen.insert(batch.id.clone()));
+        opened.reverse();
+        closed.retain(|id| !seen.contains(id) || !self.is_open(id));
+        let closed_ids: std::collections::HashSet<_> = closed.iter().cloned().collect();
+        opened.retain(|batch| !closed_ids.contains(&batch.id));
+        Some(LaneCommit {
+            destination: self.row,
+            cursor,
+            // What was settled before the start and is not read again yet is settled still.
+            acked: [self.window.acked(), self.resuming.settled()].concat(),
+            counts,
+            dead,
+            opened,
+            closed,
+            endpoint: self.endpoint.take_changed(),
+        })
+    }
+
+    fn is_open(&self, id: &BatchId) -> bool {
+        self.parcels.values().any(|parcel| parcel.parts.iter().any(|part| part.id == *id))
+    }
+
+    /// What the records of the lane take in memory, about.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.window.held_bytes()
+    }
+
+    /// Records that were settled before the start, and are not read again yet: they wait for nothing.
+    pub(super) fn settled_ahead(&self) -> u64 {
+        self.resuming.settled_count()
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.window.unsettled() == 0 && !self.resuming.is_open()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.is_paused
+    }
+
+    pub(super) fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What happened since the last call.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+}
+
+fn is_ready(parcel: &Parcel, now: Now) -> bool {
+    let part = parcel.parts.front();
+    parcel.number.is_none() && part.is_some_and(|part| part.not_before.is_none_or(|(at, _)| now.steady >= at))
+}
+
+fn sequence_of(delivery: &Delivery) -> Sequence {
+    delivery.record.sequence
+}
+
+fn letter(sequence: Sequence, reason: &Reason, attempts: u32) -> DeadLetter {
+    DeadLetter { sequence, code: reason.code.to_owned(), message: reason.message.clone(), attempts }
+}

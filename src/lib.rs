@@ -11,9 +11,11 @@
 //! * [`delivery`]: the lane of each destination, retries, the one sender;
 //! * [`config`]: what may be written in the configuration, and the plan that it means;
 //! * [`telemetry`]: how the relay tells what it does;
+//! * [`admin`]: what operators may ask of a relay, and the control socket by which they ask;
 //! * [`relay`]: runs a plan; [`cli`]: one file for each subcommand.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod delivery;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
-use crate::config::plan::{Plan, SourceKind};
-use crate::relay::{Delivery, Relay, RelayError, file_source};
-use crate::source::file::{ImportError, Imported, import};
+use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE, desk};
+use crate::admin::{Answer, Command, words};
+use crate::config::plan::{Plan, SourceKind, SourcePlan};
+use crate::relay::{Delivery, Relay, RelayError};
+use crate::source::file::{FileSource, ImportError, Imported, import};
 use crate::telemetry::logs;
 
 /// What `import` takes.
@@ -39,21 +40,60 @@ enum Failure {
 }
 
 pub(super) fn run(args: &ImportArgs) -> ExitCode {
+    match args.config.plan() {
+        Err(code) => code,
+        Ok(plan) => match know_source(&plan, &args.source) {
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            Ok(()) => match is_running(&plan) {
+                Ok(true) => through_the_relay(args),
+                Ok(false) => alone(args),
+                Err(failure) => failure.tell(),
+            },
+        },
+    }
+}
+
+fn know_source(plan: &Plan, name: &str) -> Result<(), String> {
+    let is_file = |source: &&SourcePlan| matches!(source.kind, SourceKind::File(_));
+    if plan.sources.get(name).as_ref().is_some_and(is_file) {
+        return Ok(());
+    }
+    let known = plan.sources.iter().filter(|(_, source)| is_file(source)).map(|(name, _)| name.as_str());
+    let known: Vec<&str> = known.collect();
+    let near = words::nearest(name, known.iter().copied());
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let known = known.join(", ");
+    Err(format!("--source {name}: the configuration has no file source of that name; it has: {known}{near}"))
+}
+
+fn is_running(plan: &Plan) -> Result<bool, desk::Failure> {
+    let runtime = super::runtime().map_err(|error| desk::Failure::failed(error.to_string()))?;
+    runtime.block_on(desk::listens(plan))
+}
+
+/// By the relay that runs: it delivers what is new like anything else.
+fn through_the_relay(args: &ImportArgs) -> ExitCode {
+    desk::at_desk(&args.config, async |desk| {
+        let file =
+            std::path::absolute(&args.file).map_err(|error| desk::Failure::usage(error.to_string()))?;
+        let command = Command::Import { file, source: args.source.clone(), journal_only: args.journal_only };
+        let Answer::Imported { accepted, known, unreadable, ignored } = desk.ask(command).await? else {
+            return Err(desk::Failure::mixed_up());
+        };
+        tell(&Imported { accepted, known, unreadable, ignored });
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Where no relay runs: opens the journal, takes in the file, delivers.
+fn alone(args: &ImportArgs) -> ExitCode {
     let plan = match args.config.load() {
         Ok(loaded) => loaded.plan,
         Err(code) => return code,
     };
-    let is_file =
-        |name: &str| plan.sources.get(name).is_some_and(|source| matches!(source.kind, SourceKind::File(_)));
-    if !is_file(&args.source) {
-        let known: Vec<&str> = plan.sources.keys().map(String::as_str).filter(|name| is_file(name)).collect();
-        eprintln!(
-            "--source {}: the configuration has no file source of that name; it has: {}",
-            args.source,
-            known.join(", ")
-        );
-        return ExitCode::from(EXIT_USAGE);
-    }
     if let Err(error) = logs::init(&plan.log) {
         eprintln!("{error}");
         return ExitCode::from(EXIT_USAGE);
@@ -65,10 +105,7 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
     });
     match done {
         Ok(imported) => {
-            let Imported { accepted, known, unreadable, ignored } = imported;
-            println!(
-                "{accepted} new records, {known} were journaled before; {unreadable} of them could not be read as events; {ignored} lines of other kinds were passed over"
-            );
+            tell(&imported);
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -78,12 +115,19 @@ pub(super) fn run(args: &ImportArgs) -> ExitCode {
     }
 }
 
+fn tell(imported: &Imported) {
+    let Imported { accepted, known, unreadable, ignored } = imported;
+    super::print(&format!(
+        "{accepted} new records, {known} were journaled before; {unreadable} of them could not be read as events; {ignored} lines of other kinds were passed over\n"
+    ));
+}
+
 async fn take_in(plan: Plan, args: &ImportArgs) -> Result<Imported, Failure> {
     let delivery = if args.journal_only { Delivery::Off } else { Delivery::On };
     let (source_name, path, journal_only) = (args.source.clone(), args.file.clone(), args.journal_only);
     // The journal is opened where no relay holds it; one that runs keeps it to itself.
     let relay = Relay::start(plan.clone(), Duration::ZERO, delivery).await?;
-    let source = file_source(&plan, &source_name, relay.journal())
+    let source = FileSource::planned(&plan, &source_name, relay.journal())
         .ok_or_else(|| Failure::Other(format!("{source_name} is no file source")))?;
     let imported = tokio::task::spawn_blocking(move || import(&source, &path, journal_only))
         .await

@@ -2,10 +2,18 @@
 //!
 //! Exit codes: 0 done; 1 failed at run time; 2 wrong usage or configuration.
 
+mod backup;
 pub mod check;
+mod dead_letters;
+mod desk;
 mod import;
+mod pause;
+mod replay;
 mod run;
 pub mod schema;
+mod status;
+
+use std::io::Write as _;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +21,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::config::{LoadOptions, Loaded, load};
+use crate::admin::words;
+use crate::config::plan::Plan;
+use crate::config::{LoadOptions, Loaded, References, load};
 
 /// Failed at run time.
 const EXIT_FAILURE: u8 = 1;
@@ -36,6 +46,19 @@ enum Command {
     Check(check::CheckArgs),
     /// Print the JSON Schema of the configuration.
     Schema(schema::SchemaArgs),
+    /// Tell how everything stands: sources, journal, destinations and their books.
+    Status(status::StatusArgs),
+    /// List, show or purge what a destination would not take.
+    #[command(alias = "dlq")]
+    DeadLetters(dead_letters::DeadLettersArgs),
+    /// Send records to a destination once more.
+    Replay(replay::ReplayArgs),
+    /// Send nothing to a destination for now.
+    Pause(pause::PauseArgs),
+    /// Send to a destination again, at once, whatever it answered before.
+    Resume(pause::ResumeArgs),
+    /// Copy the journal to a file.
+    Backup(backup::BackupArgs),
     /// Take in one file to its end, as if a source had tailed it.
     Import(import::ImportArgs),
 }
@@ -63,6 +86,38 @@ impl ConfigArgs {
             ExitCode::from(EXIT_USAGE)
         })
     }
+
+    /// What the configuration means, for those who deliver nothing: secrets may be missing, or stand in
+    /// place.
+    fn plan(&self) -> Result<Plan, ExitCode> {
+        let options =
+            LoadOptions { allow_inline_secrets: true, ..LoadOptions::from_process(self.config.clone()) };
+        let problems = match load(&options) {
+            Ok(loaded) => return Ok(loaded.plan),
+            Err(problems) => problems,
+        };
+        // Where the journal is must be known, and not be guessed.
+        if !problems.0.iter().any(|problem| problem.key == "data_dir")
+            && let Ok(loaded) = load(&LoadOptions { references: References::Ignore, ..options })
+        {
+            return Ok(loaded.plan);
+        }
+        eprintln!("{problems}");
+        Err(ExitCode::from(EXIT_USAGE))
+    }
+}
+
+/// Prints to standard output. Whoever closed the pipe has seen enough.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Prints JSON that a terminal may have.
+fn print_json(value: &impl serde::Serialize) {
+    if let Ok(json) = serde_json::to_string_pretty(value) {
+        let lines: Vec<String> = json.lines().map(words::escaped).collect();
+        print(&(lines.join("\n") + "\n"));
+    }
 }
 
 /// Carries out what the command line asks for.
@@ -72,6 +127,12 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::DeadLetters(args) => dead_letters::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Pause(args) => pause::pause(&args),
+        Command::Resume(args) => pause::resume(&args),
+        Command::Backup(args) => backup::run(&args),
         Command::Import(args) => import::run(&args),
     }
 }

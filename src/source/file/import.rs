@@ -10,8 +10,9 @@ use serde_json::{Map, Value};
 use super::FileSource;
 use super::follow::{Batch, Follow, Role, Step};
 use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, read_at};
+use crate::config::plan::{Plan, SourceKind};
 use crate::event::{NewRecord, RecordKind};
-use crate::journal::{Append, AppendError, IncarnationRow, JournalError, NewIncarnation};
+use crate::journal::{Append, AppendError, IncarnationRow, Journal, JournalError, NewIncarnation};
 
 /// What an import took in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,6 +50,24 @@ impl From<IdentifyError> for ImportError {
             IdentifyError::Io(error) => Self::Io(error),
             IdentifyError::Journal(error) => Self::Journal(error),
         }
+    }
+}
+
+impl FileSource {
+    /// The file source called `name`, ready to start or to take in a file; `None` where the plan has none of
+    /// that name.
+    #[must_use]
+    pub fn planned(plan: &Plan, name: &str, journal: &Journal) -> Option<Self> {
+        let source = plan.sources.get(name)?;
+        let SourceKind::File(file) = &source.kind else { return None };
+        Some(Self {
+            relay_name: plan.name.clone(),
+            name: name.to_owned(),
+            instance: source.instance.clone(),
+            plan: file.clone(),
+            data_dir: plan.data_dir.clone(),
+            journal: journal.clone(),
+        })
     }
 }
 

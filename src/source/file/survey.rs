@@ -150,7 +150,19 @@ impl Tailer {
         self.follows.iter().position(|follow| follow.inode == inode)
     }
 
-    fn identify(&self, file: &File) -> Outcome<Identity> {
+    /// Which incarnation a file is. One that looks new may have been imported since the rows were read.
+    fn identify(&mut self, file: &File) -> Outcome<Identity> {
+        let found = identify(file, &self.rows, &self.reading, &self.source.journal)?;
+        if !matches!(found, Identity::New(_)) {
+            return Ok(found);
+        }
+        let mut imported = self.source.journal.incarnations(self.id)?;
+        // An import that is under way is nothing that was lost.
+        imported.retain(|row| row.finished && self.rows.iter().all(|known| known.id != row.id));
+        if imported.is_empty() {
+            return Ok(found);
+        }
+        self.rows.splice(0..0, imported);
         Ok(identify(file, &self.rows, &self.reading, &self.source.journal)?)
     }
 

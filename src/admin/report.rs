@@ -1,0 +1,151 @@
+//! How everything stands: what `status --json` prints.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Sequence, Timestamp};
+use crate::journal::{Books, ReplayRow};
+
+/// How everything stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The one sentence to read.
+    pub verdict: String,
+    /// When it was so.
+    pub at: Timestamp,
+    /// The relay itself.
+    pub relay: RelayReport,
+    /// Sources by name, configured or known to the journal.
+    pub sources: Vec<SourceReport>,
+    /// The journal.
+    pub journal: JournalReport,
+    /// Configured destinations by name.
+    pub destinations: Vec<DestinationReport>,
+    /// Destinations that the journal keeps and that are not configured any more.
+    pub orphans: Vec<DestinationReport>,
+    /// Whether the books of every destination balance.
+    pub balanced: bool,
+}
+
+/// The relay itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayReport {
+    /// Its name.
+    pub name: String,
+    /// The version of the program that answers.
+    pub version: String,
+    /// Since when it runs; absent where it does not.
+    pub running_since: Option<Timestamp>,
+}
+
+/// A source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceReport {
+    /// Its name.
+    pub name: String,
+    /// `file`, `http`; absent where it is not configured any more.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// The Flipt it belongs to.
+    pub instance: String,
+    /// When it last gave a record.
+    pub last_event_at: Option<Timestamp>,
+    /// Bytes of its files that are not journaled, as far as is known.
+    pub behind_bytes: u64,
+    /// Inputs that could not be read.
+    pub unparsed: u64,
+    /// Lines read and not kept.
+    pub ignored: u64,
+    /// Why it does not go on, if it does not.
+    pub stalled: Option<String>,
+    /// The files that it follows.
+    pub files: Vec<FileReport>,
+    /// Configured paths at which there is nothing to read.
+    pub absent: Vec<PathBuf>,
+    /// Configured paths at which there is something that cannot be read.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// A file of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Where it was last seen.
+    pub path: PathBuf,
+    /// Everything before this byte is journaled.
+    pub position: u64,
+    /// Its size; absent where it is not seen now.
+    pub size_bytes: Option<u64>,
+    /// Whether it was renamed or deleted since, and is read through its descriptor.
+    pub renamed: bool,
+}
+
+/// The journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalReport {
+    /// The name of this life of it.
+    pub epoch: String,
+    /// The first sequence that is still there (0: none).
+    pub first_sequence: Sequence,
+    /// The last sequence that was given.
+    pub last_sequence: Sequence,
+    /// What it uses.
+    pub used_bytes: u64,
+    /// Its limit.
+    pub max_size_bytes: u64,
+    /// Whether the disk is full: nothing is accepted.
+    pub disk_full: bool,
+    /// Whether it was found damaged: it is salvaged at the next start.
+    pub damaged: bool,
+    /// Records that were altered or are missing, as far as they were met.
+    pub corrupt_records: u64,
+}
+
+/// A destination. Accepted = not routed + delivered + dead + purged + waiting.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationReport {
+    /// Its name.
+    pub name: String,
+    /// The word of its `type`; absent where it is not configured any more.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `running`, `waiting`, `blocked`, `paused`, `orphaned`; of a stopped relay, how it was left.
+    pub state: String,
+    /// A stable word for why it is not running.
+    pub code: Option<String>,
+    /// A sentence for why.
+    pub reason: Option<String>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Until when a pause lasts.
+    pub until: Option<Timestamp>,
+    /// Who paused it.
+    pub paused_by: Option<String>,
+    /// Records that were accepted since it was first seen.
+    pub accepted: u64,
+    /// Its numbers.
+    #[serde(flatten)]
+    pub books: Books,
+    /// Records that wait: decided to be for it, or not decided on yet.
+    pub waiting: u64,
+    /// Of these: not decided on yet; absent where no lane runs.
+    pub undecided: Option<u64>,
+    /// Whether the sum is right.
+    pub balanced: bool,
+    /// When the oldest that waits was accepted.
+    pub oldest_waiting_at: Option<Timestamp>,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Failed attempts since it last answered well.
+    pub failed_attempts: u32,
+    /// When it is tried next.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it last took something.
+    pub last_success_at: Option<Timestamp>,
+    /// When it last failed.
+    pub last_error_at: Option<Timestamp>,
+    /// With what.
+    pub last_error: Option<String>,
+    /// Replays under way.
+    pub replays: Vec<ReplayRow>,
+}

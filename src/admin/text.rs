@@ -1,0 +1,333 @@
+//! The report as people read it.
+
+use std::fmt;
+
+use super::gather::behind;
+use super::report::{DestinationReport, JournalReport, RelayReport, Report, SourceReport};
+use super::words::{about, age, brief, bytes, count, escaped, moment, number, table};
+use crate::event::Timestamp;
+use crate::journal::ReplayRow;
+
+/// How much of a reason the verdict holds.
+const VERDICT_REASON: usize = 100;
+
+/// How many troubled destinations the verdict tells of.
+const VERDICT_TROUBLES: usize = 3;
+
+/// The one sentence to read.
+pub(super) fn verdict(report: &Report) -> String {
+    let mut parts = Vec::new();
+    if report.journal.disk_full {
+        parts.push("nothing is accepted, the disk that holds the journal is full".to_owned());
+    }
+    for source in &report.sources {
+        if let Some(why) = &source.stalled {
+            parts.push(format!("source {} does not go on ({})", source.name, brief(why, VERDICT_REASON)));
+        }
+    }
+    match report.relay.running_since {
+        Some(_) => parts.push(deliver(&report.destinations)),
+        None => parts.push("the relay is stopped".to_owned()),
+    }
+    let troubled = report.destinations.iter().filter(|destination| is_troubled(destination));
+    let troubles: Vec<String> = troubled.map(|destination| trouble(destination, report.at)).collect();
+    let more = troubles.len().saturating_sub(VERDICT_TROUBLES);
+    parts.extend(troubles.into_iter().take(VERDICT_TROUBLES));
+    if more > 0 {
+        parts.push(format!("and {more} more"));
+    }
+    parts.extend(waiting(report));
+    for orphan in report.orphans.iter().filter(|orphan| orphan.waiting > 0) {
+        parts.push(format!(
+            "{} is no longer configured: {} kept for it",
+            orphan.name,
+            number(orphan.waiting)
+        ));
+    }
+    let dead = report.destinations.iter().chain(&report.orphans).map(|report| report.books.dead).sum();
+    if dead > 0 {
+        parts.push(count(dead, "dead letter"));
+    }
+    for wrong in report.destinations.iter().chain(&report.orphans).filter(|report| !report.balanced) {
+        parts.push(format!("the books of {} do not balance", wrong.name));
+    }
+    parts.join("; ")
+}
+
+fn is_troubled(destination: &DestinationReport) -> bool {
+    destination.state != "running"
+}
+
+fn deliver(destinations: &[DestinationReport]) -> String {
+    let all = destinations.len();
+    let well = all - destinations.iter().filter(|destination| is_troubled(destination)).count();
+    match (destinations, well) {
+        ([], _) => "no destination is configured".to_owned(),
+        ([only], 1) => format!("{} delivers", only.name),
+        (_, 0) => "no destination delivers".to_owned(),
+        _ if well == all => format!("all {all} destinations deliver"),
+        (_, 1) => format!("1 of {all} destinations delivers"),
+        _ => format!("{well} of {all} destinations deliver"),
+    }
+}
+
+/// `siem is blocked since 14:02 UTC (401 Unauthorized): 118 wait`.
+fn trouble(destination: &DestinationReport, now: Timestamp) -> String {
+    let mut text = format!("{} is {}", destination.name, destination.state);
+    if let Some(since) = destination.since {
+        text.push_str(&format!(" since {}", about(since, now)));
+    }
+    if let Some(until) = destination.until {
+        text.push_str(&format!(" until {}", about(until, now)));
+    }
+    if let Some(reason) = &destination.reason {
+        text.push_str(&format!(" ({})", brief(reason, VERDICT_REASON)));
+    }
+    text + &match destination.waiting {
+        0 => ": nothing waits".to_owned(),
+        1 => ": 1 waits".to_owned(),
+        waiting => format!(": {} wait", number(waiting)),
+    }
+}
+
+/// What waits for those that are not in trouble.
+fn waiting(report: &Report) -> Option<String> {
+    let well = report.destinations.iter().filter(|destination| !is_troubled(destination));
+    let waiting: Vec<&DestinationReport> = well.filter(|destination| destination.waiting > 0).collect();
+    match &waiting[..] {
+        [] if report.destinations.iter().all(|destination| destination.waiting == 0) => {
+            (!report.destinations.iter().any(is_troubled)).then(|| "nothing waits".to_owned())
+        }
+        [] => None,
+        [first, others @ ..] => {
+            let verb = if first.waiting == 1 { "waits" } else { "wait" };
+            let first = format!("{} {verb} for {}", count(first.waiting, "record"), first.name);
+            let others = others.iter().map(|other| format!("{} for {}", number(other.waiting), other.name));
+            Some(std::iter::once(first).chain(others).collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}\n", self.verdict)?;
+        f.write_str(&table(&[relay(&self.relay, self.at), journal(&self.journal)], &[]))?;
+        if !self.sources.is_empty() {
+            writeln!(f, "\n{}", sources(&self.sources, self.at).trim_end())?;
+        }
+        let all: Vec<_> = self.destinations.iter().chain(&self.orphans).collect();
+        if !all.is_empty() {
+            let stopped = self.relay.running_since.is_none();
+            writeln!(f, "\n{}", destinations(&all, self.at, stopped).trim_end())?;
+        }
+        for destination in all {
+            notes(f, destination, self.at)?;
+        }
+        Ok(())
+    }
+}
+
+fn relay(relay: &RelayReport, now: Timestamp) -> Vec<String> {
+    let since = match relay.running_since {
+        Some(since) => format!("running since {}", moment(since, now)),
+        None => "stopped".to_owned(),
+    };
+    vec!["relay".to_owned(), format!("{} (version {}), {since}", escaped(&relay.name), relay.version)]
+}
+
+fn journal(journal: &JournalReport) -> Vec<String> {
+    let records = match journal.first_sequence {
+        0 => "no records".to_owned(),
+        first => format!(
+            "{} ({} to {})",
+            count(journal.last_sequence - first + 1, "record"),
+            number(first),
+            number(journal.last_sequence)
+        ),
+    };
+    let mut text = format!(
+        "{records}, {} of {}, epoch {}",
+        bytes(journal.used_bytes),
+        bytes(journal.max_size_bytes),
+        journal.epoch
+    );
+    if journal.disk_full {
+        text.push_str(", THE DISK IS FULL");
+    }
+    if journal.damaged {
+        text.push_str(", DAMAGED: it is salvaged at the next start");
+    }
+    if journal.corrupt_records > 0 {
+        text.push_str(&format!(", {} altered or missing", count(journal.corrupt_records, "record")));
+    }
+    vec!["journal".to_owned(), text]
+}
+
+fn sources(sources: &[SourceReport], now: Timestamp) -> String {
+    let mut rows = vec![cells(["SOURCE", "TYPE", "BEHIND", "UNPARSED", "IGNORED", "LAST EVENT"])];
+    let mut files = String::new();
+    for source in sources {
+        rows.push(vec![
+            source.name.clone(),
+            source.kind.clone().unwrap_or_else(|| "(not configured)".to_owned()),
+            bytes(source.behind_bytes),
+            number(source.unparsed),
+            number(source.ignored),
+            source.last_event_at.map_or_else(|| "none yet".to_owned(), |time| moment(time, now)),
+        ]);
+        for file in &source.files {
+            let path = escaped(&file.path.to_string_lossy());
+            let mut line = format!("  {}: {path} read to byte {}", source.name, number(file.position));
+            match file.size_bytes {
+                None => line.push_str(", not there now"),
+                Some(_) if behind(file) > 0 => line.push_str(&format!(", {} behind", bytes(behind(file)))),
+                Some(_) => {}
+            }
+            if file.renamed {
+                line.push_str(", renamed or deleted since");
+            }
+            files.push_str(&(line + "\n"));
+        }
+        for path in &source.absent {
+            files.push_str(&format!(
+                "  {}: {} is not there yet\n",
+                source.name,
+                escaped(&path.to_string_lossy())
+            ));
+        }
+        for path in &source.unreadable {
+            files.push_str(&format!(
+                "  {}: {} cannot be read\n",
+                source.name,
+                escaped(&path.to_string_lossy())
+            ));
+        }
+        if let Some(why) = &source.stalled {
+            files.push_str(&format!("  {}: does not go on: {why}\n", source.name));
+        }
+    }
+    table(&rows, &[2, 3, 4]) + &files
+}
+
+fn destinations(all: &[&DestinationReport], now: Timestamp, stopped: bool) -> String {
+    let head = [
+        "DESTINATION",
+        "TYPE",
+        "STATE",
+        "WAITING",
+        "DELIVERED",
+        "NOT ROUTED",
+        "DEAD",
+        "PURGED",
+        "LAST SUCCESS",
+    ];
+    let mut rows = vec![cells(head)];
+    for destination in all {
+        let books = &destination.books;
+        rows.push(vec![
+            destination.name.clone(),
+            destination.kind.clone().unwrap_or_else(|| "-".to_owned()),
+            if stopped && !is_troubled(destination) {
+                "stopped".to_owned()
+            } else {
+                destination.state.clone()
+            },
+            number(destination.waiting),
+            number(books.delivered),
+            number(books.not_routed),
+            number(books.dead),
+            number(books.purged),
+            destination.last_success_at.map_or_else(|| "none yet".to_owned(), |time| moment(time, now)),
+        ]);
+    }
+    table(&rows, &[3, 4, 5, 6, 7])
+}
+
+fn cells<const N: usize>(texts: [&str; N]) -> Vec<String> {
+    texts.map(str::to_owned).to_vec()
+}
+
+/// What there is to say about a destination that stands in no column.
+fn notes(f: &mut fmt::Formatter<'_>, destination: &DestinationReport, now: Timestamp) -> fmt::Result {
+    let name = &destination.name;
+    let mut note = |text: String| writeln!(f, "  {name}: {text}");
+    if is_troubled(destination) {
+        note(standing(destination, now))?;
+    }
+    if let Some(time) = destination.oldest_waiting_at.filter(|_| destination.waiting > 0) {
+        note(format!("the oldest that waits was accepted {}", moment(time, now)))?;
+    }
+    if let (Some(at), Some(error)) = (destination.last_error_at, &destination.last_error) {
+        note(format!("last error {}: {error}", moment(at, now)))?;
+    }
+    let books = &destination.books;
+    let kinds = [
+        (books.before_since, "from before deliver_since"),
+        (books.observed, "only observed"),
+        (books.left_out, "left out by its own rules"),
+    ];
+    let kinds: Vec<String> =
+        kinds.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", number(*n))).collect();
+    if !kinds.is_empty() {
+        note(format!("of those not routed: {}", kinds.join(", ")))?;
+    }
+    if books.replayed > 0 {
+        note(format!("{} delivered once more by replays", count(books.replayed, "record")))?;
+    }
+    for replay in &destination.replays {
+        note(replay_line(replay, now))?;
+    }
+    if !destination.balanced {
+        note(format!(
+            "THE BOOKS DO NOT BALANCE: {} accepted, {} settled, {} waiting",
+            number(destination.accepted),
+            number(destination.books.sum()),
+            number(destination.waiting)
+        ))?;
+    }
+    Ok(())
+}
+
+/// `blocked since … : why; next try …`.
+fn standing(destination: &DestinationReport, now: Timestamp) -> String {
+    let mut text = destination.state.clone();
+    if let Some(since) = destination.since {
+        text.push_str(&format!(" since {}", moment(since, now)));
+    }
+    if let Some(until) = destination.until {
+        text.push_str(&format!(" until {}", moment(until, now)));
+    }
+    if let Some(by) = &destination.paused_by {
+        text.push_str(&format!(" by {by}"));
+    }
+    if let Some(reason) = &destination.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    if destination.failed_attempts > 0 {
+        text.push_str(&format!("; {} in a row", count(destination.failed_attempts.into(), "failed attempt")));
+    }
+    match destination.next_attempt_at {
+        Some(next) if next > now => text.push_str(&format!("; next try in {}", age(next.since(now)))),
+        Some(_) => text.push_str("; next try now"),
+        None => {}
+    }
+    text
+}
+
+fn replay_line(replay: &ReplayRow, now: Timestamp) -> String {
+    let mut text = format!(
+        "replay {} of at most {}: {} taken, {} refused; asked for {}",
+        replay.id.0,
+        count(replay.total, "record"),
+        number(replay.replayed),
+        number(replay.failed),
+        moment(replay.created_at, now)
+    );
+    if let Some(by) = &replay.asked_by {
+        text.push_str(&format!(" by {}", brief(by, VERDICT_REASON)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

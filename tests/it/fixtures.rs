@@ -23,7 +23,7 @@ data_dir: DIR/data
 sources:
   flipt: {{type: file, path: DIR/audit.log}}
 destinations:
-  out: {{type: webhook, url: '{}', {destination}}}
+  out: {{type: webhook, url: '{}', concurrency: 1, {destination}}}
 routes:
   all: {{when: {{record: [event, unparsed, oversized, gap]}}, to: [out]}}
 ",

@@ -6,12 +6,17 @@
 #[allow(unreachable_pub, dead_code, unused_imports)]
 mod support;
 
+mod backlog;
 mod commands;
 mod console;
 mod delivery;
 mod disk;
 mod durability;
 mod fixtures;
+mod isolation;
+mod kills;
+mod operators;
+mod receivers;
 mod rotation;
 mod secrets;
 mod shutdown;

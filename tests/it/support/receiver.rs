@@ -21,8 +21,10 @@ pub struct Received {
     pub path: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
-    /// What it was answered with.
+    /// What it was answered with; 0 for nothing.
     pub status: u16,
+    /// When it was read.
+    pub at: Instant,
 }
 
 impl Received {
@@ -60,9 +62,46 @@ impl Reply {
 
 type Script = dyn Fn(usize, &Received) -> Reply + Send + Sync;
 
-struct Shared {
+/// What came, and who waits for it.
+#[derive(Default)]
+pub(super) struct Arrivals {
     received: Mutex<Vec<Received>>,
     came: Condvar,
+}
+
+impl Arrivals {
+    pub(super) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
+    }
+
+    /// Takes a request in, which is made with a look at those before it.
+    pub(super) fn arrive<T>(&self, make: impl FnOnce(&[Received]) -> (Received, T)) -> T {
+        let mut received = self.received.lock().unwrap();
+        let (request, told) = make(&received);
+        received.push(request);
+        drop(received);
+        self.came.notify_all();
+        told
+    }
+
+    pub(super) fn wait_until(
+        &self,
+        what: &str,
+        mut enough: impl FnMut(&[Received]) -> bool,
+    ) -> Vec<Received> {
+        let begun = Instant::now();
+        let mut received = self.received.lock().unwrap();
+        while !enough(&received) {
+            let left = PATIENCE.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "in vain: {what}; {} requests came", received.len());
+            received = self.came.wait_timeout(received, left.min(Duration::from_secs(1))).unwrap().0;
+        }
+        received.clone()
+    }
+}
+
+struct Shared {
+    arrivals: Arrivals,
     script: Box<Script>,
 }
 
@@ -83,8 +122,7 @@ impl Receiver {
     pub fn scripted(script: impl Fn(usize, &Received) -> Reply + Send + Sync + 'static) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let shared =
-            Arc::new(Shared { received: Mutex::default(), came: Condvar::new(), script: Box::new(script) });
+        let shared = Arc::new(Shared { arrivals: Arrivals::default(), script: Box::new(script) });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new()
@@ -101,19 +139,12 @@ impl Receiver {
 
     /// Everything that came until now.
     pub fn received(&self) -> Vec<Received> {
-        self.shared.received.lock().unwrap().clone()
+        self.shared.arrivals.received()
     }
 
     /// Waits until what came satisfies `enough`, and gives it.
-    pub fn wait_until(&self, what: &str, mut enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
-        let begun = Instant::now();
-        let mut received = self.shared.received.lock().unwrap();
-        while !enough(&received) {
-            let left = PATIENCE.saturating_sub(begun.elapsed());
-            assert!(!left.is_zero(), "in vain: {what}; {} requests came", received.len());
-            received = self.shared.came.wait_timeout(received, left.min(Duration::from_secs(1))).unwrap().0;
-        }
-        received.clone()
+    pub fn wait_until(&self, what: &str, enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
+        self.shared.arrivals.wait_until(what, enough)
     }
 
     /// Waits for this many requests.
@@ -147,17 +178,15 @@ async fn take(
         headers,
         body: body.to_vec(),
         status: 0,
+        at: Instant::now(),
     };
-    let reply = {
-        let mut received = shared.received.lock().unwrap();
+    let reply = shared.arrivals.arrive(|received| {
         let reply = (shared.script)(received.len(), &request);
         if let Reply::Answer(status, ..) = &reply {
             request.status = *status;
         }
-        received.push(request);
-        reply
-    };
-    shared.came.notify_all();
+        (request, reply)
+    });
     match reply {
         Reply::Answer(status, headers, body) => {
             let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();

@@ -10,8 +10,8 @@
 //! process and competes for the same cores. Prints tables ready to paste.
 //!
 //! Smaller runs: `EVENTS` (500,000), `EVENTS_ONE_BY_ONE` (50,000; `EVENTS_ONE_BY_ONE=500000` for all of
-//! them), `LATENCY_SECONDS` (20), `IDLE_SECONDS` (20), `STARTS` (9). `ONLY=batches,one,latency,idle,start`
-//! chooses parts. `BENCH_DIR` is where files and journals are made (under the build's directory unless told
+//! them), `LATENCY_SECONDS` (20), `IDLE_SECONDS` (20), `STARTS` (9). `WAITING` (500,000 records that
+//! wait behind a stalled receiver), `ONLY=batches,one,latency,idle,start,stalled` chooses parts. `BENCH_DIR` is where files and journals are made (under the build's directory unless told
 //! otherwise): a directory in memory shows what is left when syncs cost nothing.
 
 mod support {
@@ -78,6 +78,9 @@ fn main() {
                 report += &latency(mode, rate, seconds);
             }
         }
+    }
+    if wanted("stalled") {
+        report += &stalled(number("WAITING", 500_000), number("ROUND", 50_000));
     }
     if wanted("idle") || wanted("start") {
         report += "\n| | |\n|---|---:|\n";
@@ -159,6 +162,65 @@ fn latency(mode: Mode, rate: usize, seconds: usize) -> String {
         at(1.0),
         cpu.as_secs_f64() / seconds as f64 * 100.0,
     )
+}
+
+/// What one destination costs while as many records wait for another whose receiver never answers, beside
+/// what it costs alone: CPU per event in five rounds each, the journal filled alike.
+fn stalled(waiting: usize, round: usize) -> String {
+    const ROUNDS: usize = 5;
+    let mut report =
+        String::from("\n| | CPU per event: median (from, to) | resident | peak |\n|---|---:|---:|---:|\n");
+    for is_stalled in [false, true] {
+        let name = if is_stalled { "beside a stalled destination" } else { "alone" };
+        eprintln!("{name}: {waiting} events, then {ROUNDS} times {round}");
+        let total = waiting + ROUNDS * round;
+        let receiver = Receiver::start(total);
+        let hole = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let place = Place::new(&receiver, Mode::Batches);
+        if is_stalled {
+            let address = hole.local_addr().expect("it is bound");
+            place.add_destination(&format!("stalled: {{type: webhook, url: 'http://{address}/'}}"));
+        }
+        place.append(&lines(0..waiting));
+        let relay = place.run();
+        receiver.wait_for(waiting, Duration::from_secs(3_600));
+        // The lane that stands still decides on all that waits for it.
+        let mut before = relay.usage();
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = relay.usage();
+            if (now.user + now.system).saturating_sub(before.user + before.system) < Duration::from_millis(20)
+            {
+                break;
+            }
+            before = now;
+        }
+        let mut costs: Vec<f64> = (0..ROUNDS)
+            .map(|turn| {
+                let from = waiting + turn * round;
+                let before = relay.usage();
+                place.append(&lines(from..from + round));
+                receiver.wait_for(from + round, Duration::from_secs(600));
+                std::thread::sleep(Duration::from_millis(500));
+                let after = relay.usage();
+                let cpu = (after.user + after.system).saturating_sub(before.user + before.system);
+                cpu.as_secs_f64() * 1e6 / round as f64
+            })
+            .collect();
+        costs.sort_by(f64::total_cmp);
+        let usage = relay.usage();
+        relay.stop();
+        let _ = writeln!(
+            report,
+            "| {name} | {:.1} µs ({:.1}, {:.1}) | {:.1} MB | {:.1} MB |",
+            costs[ROUNDS / 2],
+            costs[0],
+            costs[ROUNDS - 1],
+            usage.resident_kib as f64 / 1024.0,
+            usage.peak_kib as f64 / 1024.0,
+        );
+    }
+    report
 }
 
 /// What it takes when nothing happens, after it has relayed something.
@@ -247,6 +309,17 @@ journal: {{max_size: 4GiB}}
         std::fs::write(directory.path().join("relay.yaml"), configuration).expect("it can be written");
         std::fs::write(directory.path().join("audit.log"), "").expect("it can be written");
         Self { directory }
+    }
+
+    /// A further destination that takes everything too.
+    fn add_destination(&self, yaml: &str) {
+        let path = self.directory.path().join("relay.yaml");
+        let text = std::fs::read_to_string(&path).expect("it is there");
+        let name = yaml.split(':').next().unwrap_or_default();
+        let text = text
+            .replace("destinations:\n", &format!("destinations:\n  {yaml}\n"))
+            .replace("[hook]", &format!("[hook, {name}]"));
+        std::fs::write(path, text).expect("it can be written");
     }
 
     fn open_log(&self) -> std::fs::File {

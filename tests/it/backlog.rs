@@ -17,6 +17,7 @@ fn configure(place: &Workplace, top: &str, destinations: &str, to: &str) {
     place.configure(&format!(
         "
 data_dir: DIR/data
+shutdown_timeout: 1s
 {top}
 sources:
   flipt: {{type: file, path: DIR/audit.log}}
@@ -199,6 +200,37 @@ fn what_an_orphan_is_owed_goes_to_whoever_adopts_it() {
     assert_eq!(place.status()["orphans"], json!([]));
     assert!(relay.stop().status.success());
     assert_eq!(taken(&other.received()).len(), 40);
+}
+
+#[test]
+fn an_orphan_is_released_after_seven_days_of_running() {
+    let (place, receiver, _, other) = orphaned();
+    let relay = place.run();
+    relay.wait_for_log("no longer configured: what it is owed is kept");
+    assert!(relay.stop().status.success());
+    // The relay has run for a week since; the journal knows how long, and its newest record too.
+    let journal = rusqlite::Connection::open(place.path("data/journal.db")).unwrap();
+    let week = 7 * 86_400_000;
+    journal.execute("UPDATE meta SET value = value + ?1 WHERE key = 'running_ms'", [week]).unwrap();
+    journal.close().unwrap();
+
+    let relay = place.run();
+    relay.wait_for_log("not configured for seven days: what it was owed is released");
+    let status = place.status();
+    assert_eq!(status["orphans"], json!([]), "{status:#}");
+    assert!(relay.stop().status.success());
+    let journal = rusqlite::Connection::open(place.path("data/journal.db")).unwrap();
+    let act: String = journal
+        .query_row("SELECT original FROM records WHERE kind = 4", [], |row| row.get::<_, Vec<u8>>(0))
+        .map(|bytes| String::from_utf8(bytes).unwrap())
+        .unwrap();
+    let act: Value = serde_json::from_str(&act).unwrap();
+    assert_eq!(
+        (&act["act"], &act["destination"], &act["by"], &act["records"]),
+        (&"release".into(), &"old".into(), &"audit-relay".into(), &30.into())
+    );
+    assert!(taken(&receiver.received()).is_empty());
+    assert_eq!(taken(&other.received()).len(), 30);
 }
 
 #[test]

@@ -191,6 +191,8 @@ destinations:
   hook:
     type: webhook
     url: {url}
+    concurrency: 1                # one after another, so that the order of all can be told
+    expire_after: never
     retry: {{initial_backoff: 50ms, max_backoff: 200ms}}
     {of_destination}
 routes: {{all: {{to: [hook]}}}}

@@ -385,3 +385,87 @@ fn a_pause_sends_nothing_and_decides_on() {
     world.engine.resume_now();
     assert_eq!(members(world.turn()), [[2]]);
 }
+
+#[test]
+fn a_late_success_is_no_evidence_against_those_that_failed_meanwhile() {
+    let mut world = World::new(rules(4, 4));
+    for index in 0..40 {
+        world.accept(&format!("flag-{index}"));
+    }
+    // One request is slow, and was sent before the credentials were revoked.
+    world.turn();
+    while world.under_way.len() > 1 {
+        world.answer(1, blocked());
+    }
+    world.turn();
+    world.answer(0, Outcome::Delivered);
+    for _ in 0..30 {
+        if world.under_way.is_empty() {
+            world.turn_when_due();
+        }
+        while !world.under_way.is_empty() {
+            world.answer(0, blocked());
+        }
+        world.turn();
+    }
+    assert!(world.disk.dead.is_empty());
+    let told = world.notices.iter().filter(|notice| matches!(notice, Notice::Blocked { .. })).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_record_that_is_alone_after_a_split_dies_only_if_something_passes_after_that() {
+    let mut world = World::new(rules(1, 2));
+    for index in 0..4 {
+        world.accept(&format!("flag-{index}"));
+    }
+    world.turn();
+    for _ in 0..3 {
+        answer(&mut world, blocked());
+        world.turn_when_due();
+    }
+    // The other group passes, and then the credentials are revoked for good.
+    assert_eq!(answer(&mut world, Outcome::Delivered), [[1, 2]]);
+    assert_eq!(answer(&mut world, blocked()), [[1]], "split");
+    for _ in 0..10 {
+        assert!(answer(&mut world, blocked()).is_empty());
+        world.turn_when_due();
+    }
+    assert!(world.disk.dead.is_empty());
+}
+
+#[test]
+fn a_replay_that_fails_while_others_pass_is_given_up_and_one_that_fails_first_is_not() {
+    let mut world = World::new(rules(2, 1));
+    assert!(world.engine.begin_replay(world.now()));
+    assert!(!world.engine.end_replay(&blocked(), None, world.now()), "it may be the endpoint");
+    assert_eq!(state(&world), EndpointState::Blocked);
+    let failed_at = Some(world.engine.endpoint().issued());
+    world.accept("a");
+    world.turn();
+    world.now += Duration::from_secs(2);
+    world.turn();
+    world.answer(0, Outcome::Delivered);
+    world.turn();
+    assert!(world.engine.begin_replay(world.now()));
+    assert!(world.engine.end_replay(&blocked(), failed_at, world.now()), "others pass");
+    assert_eq!(state(&world), EndpointState::Running);
+}
+
+#[test]
+fn a_burst_is_no_backlog_where_the_receiver_is_well() {
+    let mut world = World::new(Rules { backlog_max_bytes: Some(2_000), ..rules(1, 1) });
+    for index in 0..500 {
+        world.accept(&format!("flag-{index}"));
+    }
+    world.turn();
+    assert!(world.disk.dead.is_empty());
+    world.now += Duration::from_secs(59);
+    world.answer(0, Outcome::Delivered);
+    world.turn();
+    assert!(world.disk.dead.is_empty());
+    world.now += Duration::from_secs(2);
+    world.answer(0, Outcome::Delivered);
+    world.turn();
+    assert!(world.disk.dead.len() > 400, "it cannot keep up: {}", world.disk.dead.len());
+}

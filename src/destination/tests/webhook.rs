@@ -278,3 +278,34 @@ fn what_a_receiver_says_is_shown_short_harmless_and_without_secrets() {
         assert!(!echo.contains(secret), "{echo}");
     }
 }
+
+#[test]
+fn user_names_and_passwords_do_not_show_in_whatever_spelling_they_come_back() {
+    let pair = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, "ann-user:pass/w+rd 55");
+    let by_header = WebhookPlan {
+        headers: vec![("authorization".into(), Secret::new(format!("Basic {pair}")))],
+        ..plan(WebhookFormat::Envelope)
+    };
+    let url = Arc::new(Secret::new("https://ann-user:pass%2Fw%2Brd%2055@audit.example.com/"));
+    let by_url = WebhookPlan { url, headers: Vec::new(), ..plan(WebhookFormat::Envelope) };
+    for plan in [by_header, by_url] {
+        let webhook = webhook(plan, 1);
+        for echo in [
+            "login failed for ann-user:pass/w+rd 55",
+            "PASS/W+RD 55 is wrong",
+            "ann-user%3Apass/w%2Brd%2055",
+            "pass%2Fw%2Brd+55 and pass%2fw%2brd%2055",
+            r"ann-user:pass\/w+rd 55",
+            &format!("authorization: basic {pair}"),
+        ] {
+            let answer = Response::Http { status: 400, retry_after: None, body: echo.as_bytes().to_vec() };
+            let Outcome::Rejected(reason) = webhook.classify(&answer, time("2026-11-22T08:00:00Z")) else {
+                panic!("rejected");
+            };
+            let shown = reason.message.to_ascii_lowercase();
+            for part in ["w+rd", "w%2brd", &pair.to_ascii_lowercase()] {
+                assert!(!shown.contains(part), "{echo:?} shows as {shown:?}");
+            }
+        }
+    }
+}

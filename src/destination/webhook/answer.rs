@@ -49,7 +49,13 @@ fn redacted(text: &str, plan: &WebhookPlan) -> String {
     secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
     // The longest first, so that no part of one is left beside a redacted shorter one.
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.iter().fold(text.to_owned(), |text, secret| without(&text, secret))
+    let redacted = secrets.iter().fold(text.to_owned(), |text, secret| without(&text, secret));
+    // Encoded in yet another way: then nothing of it is shown.
+    let decoded = percent_decode_str(&redacted.replace('\\', "")).decode_utf8_lossy().to_ascii_lowercase();
+    match secrets.iter().any(|secret| decoded.contains(&secret.to_ascii_lowercase())) {
+        true => "[redacted]".to_owned(),
+        false => redacted,
+    }
 }
 
 /// All the forms in which a receiver may repeat a user name and a password, as they stand in a URL.

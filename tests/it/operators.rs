@@ -478,3 +478,40 @@ fn what_was_imported_is_known_where_it_is_found_later() {
     let keys: Vec<_> = receiver.envelopes().iter().map(|event| event["entity"]["id"].clone()).collect();
     assert_eq!(keys, ["a", "b", "c"]);
 }
+
+#[test]
+fn replays_follow_one_another_on_a_quiet_destination_and_run_beside_a_backlog() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    place.append(
+        "audit.log",
+        (0..10).map(|index| flag_line("a", &index.to_string()) + "\n").collect::<String>(),
+    );
+    let relay = place.run();
+    wait_for_count(&place, "delivered", 10);
+    for _ in 0..2 {
+        ask(&place, &["replay", "--destination", "out", "--since", "1h", "--no-wait"]).done();
+    }
+    wait_for_count(&place, "replayed", 20);
+    assert_eq!(receiver.received().len(), 30);
+    // With one slot, and some thousand that wait, they take turns.
+    let lines: String = (0..3_000).map(|index| flag_line("b", &index.to_string()) + "\n").collect();
+    place.append("audit.log", lines);
+    let said = ask(&place, &["replay", "--destination", "out", "--since", "1h", "--events", "flag:updated"]);
+    assert!(said.done().contains(" taken, 0 not taken"));
+    wait_for_count(&place, "delivered", 3_010);
+    assert!(relay.stop().status.success());
+}
+
+#[test]
+fn what_sends_nothing_is_not_replayed_to() {
+    let receiver = Receiver::start();
+    let destinations = format!("{{out: {}}}", webhook(&receiver).replace("concurrency: 1", "observe: true"));
+    let place = configured("data", &destinations, "{all: {to: [out]}}");
+    place.append("audit.log", flag_line("a", "1") + "\n");
+    let relay = place.run();
+    wait_for_count(&place, "observed", 1);
+    ask(&place, &["replay", "--destination", "out", "--since", "1h"]).refused(2, "has `observe: true`");
+    assert!(relay.stop().status.success());
+    assert!(receiver.received().is_empty());
+}

@@ -297,8 +297,12 @@ impl Lane {
                 let deliveries = self.engine.deliveries(&dispatch);
                 let mut rendered = destination.render(deliveries, &context);
                 if self.engine.rules().observe {
-                    let observed = rendered.requests.drain(..).flat_map(|outbound| outbound.members);
-                    let observed = observed.collect();
+                    let mut observed: Vec<EventId> =
+                        rendered.requests.drain(..).flat_map(|outbound| outbound.members).collect();
+                    for (event, reason) in rendered.unrenderable.drain(..) {
+                        telling::tell_observed(&self.name, event, &reason);
+                        observed.push(event);
+                    }
                     let report = report_of(&mut rendered, observed);
                     self.engine.report(*parcel, report, now);
                 } else if rendered.requests.is_empty() {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::delivery::engine::Notice;
+use crate::destination::Reason;
+use crate::event::EventId;
 
 /// How often deaths in numbers are told.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -41,6 +43,11 @@ impl Deaths {
             tracing::error!(destination, count, code, "records became dead letters without being delivered");
         }
     }
+}
+
+/// Under `observe: true` nothing dies.
+pub(super) fn tell_observed(destination: &str, event: EventId, reason: &Reason) {
+    tracing::warn!(destination, %event, code = reason.code, "observed; it would be a dead letter: {}", reason.message);
 }
 
 fn tell(destination: &str, notice: &Notice) {

@@ -375,8 +375,8 @@ impl Lane {
 
     /// Whether the lane has come to its end.
     fn may_end(&mut self, is_idle: bool, now: Now) -> Option<LaneEnd> {
-        if !self.stop.drain.is_cancelled() {
-            return None;
+        if !self.has_cut_short {
+            return None; // not told to, or not heard yet
         }
         if self.engine.is_empty() && self.is_caught_up() && is_idle {
             return Some(LaneEnd::Drained);
@@ -411,7 +411,6 @@ impl Lane {
     async fn wait(&mut self, now: Now) -> Step<()> {
         let is_caught_up = self.is_caught_up();
         let has_replay = self.replays.due_at().is_some();
-        let draining = self.stop.drain.is_cancelled();
         let mut wake = self.engine.wake_at(now, is_caught_up, has_replay).filter(|_| self.link.is_some());
         let mut sooner = |at: Option<Duration>| wake = wake.into_iter().chain(at).min();
         sooner(self.replays.due_at().filter(|at| *at > now.steady));
@@ -428,7 +427,8 @@ impl Lane {
         tokio::select! {
             biased;
             () = self.stop.now.cancelled() => return Err(Interrupted),
-            () = self.stop.drain.cancelled(), if !draining => {}
+            // Heard once: it may come at any moment of a turn.
+            () = self.stop.drain.cancelled(), if !self.has_cut_short => {}
             Some(done) = self.tasks.join_next() => self.take_in(done).await?,
             Some(order) = self.orders.recv() => self.hear(order).await?,
             more = self.inbox.more() => if !more { return Err(Interrupted) },

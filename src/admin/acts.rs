@@ -87,7 +87,7 @@ async fn purge(
         if office.journal.dead_letters(of_one.clone(), None, 1).await?.is_empty() {
             continue;
         }
-        let act = act(ActKind::Purge, &row.name, by);
+        let act = Act::new(ActKind::Purge, &row.name, by);
         let purged = office.journal.purge_dead_letters(of_one, act).await?;
         tell(office, &row.name, LaneOrder::Purged).await;
         records += purged;
@@ -110,7 +110,7 @@ async fn start_replay(
         return Ok(Answer::Preview(preview::preview(office, replay, !dry_run).await?));
     }
     let _one_at_a_time = office.acting.lock().await;
-    let act = Act { detail: replayed(&replay), ..act(ActKind::Replay, &replay.destination, by) };
+    let act = Act { detail: replayed(&replay), ..Act::new(ActKind::Replay, &replay.destination, by) };
     let row = office.journal.create_replay(replay, act).await?;
     tell(office, &row.destination, LaneOrder::Replay).await;
     let state = gather::state(office, &row.destination);
@@ -168,7 +168,7 @@ async fn pause(
     let until = for_seconds.map(|seconds| at.plus(Duration::from_secs(seconds)));
     let reason = reason.map(|reason| words::brief(&reason, MAX_REASON));
     let pause = Pause { at, until, by: Some(by.to_owned()), reason };
-    let act = act(ActKind::Pause, &destination, by);
+    let act = Act::new(ActKind::Pause, &destination, by);
     office.journal.pause_destination(&destination, pause.clone(), act).await?;
     tell(office, &destination, LaneOrder::Pause(pause)).await;
     Ok(Answer::Paused { until })
@@ -184,7 +184,7 @@ async fn resume(
     let _one_at_a_time = office.acting.lock().await;
     let was = gather::state(office, &destination);
     let reason = reason.map(|reason| words::brief(&reason, MAX_REASON));
-    let act = Act { reason, ..act(ActKind::Resume, &destination, by) };
+    let act = Act { reason, ..Act::new(ActKind::Resume, &destination, by) };
     let row = office.journal.resume_destination(&destination, act).await?;
     tell(office, &destination, LaneOrder::Resume).await;
     let was =
@@ -227,17 +227,6 @@ async fn take_in(
         unreadable: imported.unreadable,
         ignored: imported.ignored,
     })
-}
-
-fn act(act: ActKind, destination: &str, by: &str) -> Act {
-    Act {
-        act,
-        destination: Some(destination.to_owned()),
-        by: by.to_owned(),
-        reason: None,
-        records: None,
-        detail: Value::Null,
-    }
 }
 
 /// Tells a lane what the journal knows already.

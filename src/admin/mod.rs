@@ -92,9 +92,8 @@ impl Office {
 
     /// Decides what is for a destination, as its lane does.
     fn judge(&self, destination: &str) -> Judge {
-        let fixed = self.plan.sources.iter();
-        let fixed = fixed.filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?)));
-        Judge::new(destination, Some(Arc::new(self.plan.routes.clone())), Arc::new(fixed.collect()), None)
+        let environments = Arc::new(self.plan.source_environments());
+        Judge::new(destination, Some(Arc::new(self.plan.routes.clone())), environments, None)
     }
 
     /// That there is a destination of this name, configured or still in the journal.

@@ -40,6 +40,15 @@ pub struct Plan {
     pub shutdown_keep_reading: Duration,
 }
 
+impl Plan {
+    /// The environments that sources fix for all their events, by source name.
+    #[must_use]
+    pub fn source_environments(&self) -> BTreeMap<String, Arc<str>> {
+        let sources = self.sources.iter();
+        sources.filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?))).collect()
+    }
+}
+
 /// How long and how much the journal keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct JournalPlan {

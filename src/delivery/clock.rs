@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::retry::longest_delay;
+use crate::config::plan::RetryPlan;
 use crate::event::Timestamp;
 use crate::journal::Journal;
 
@@ -22,6 +24,19 @@ pub(super) struct Now {
     pub(super) running: Duration,
     /// Whether the wall clock may be believed: it has not jumped of late.
     pub(super) is_wall_sure: bool,
+}
+
+impl Now {
+    /// A stored time of the next attempt, by the steady clock and as it is stored. A wall clock that was set
+    /// back meanwhile must not make the wait longer than any can be.
+    pub(super) fn due(self, until: Timestamp, retry: &RetryPlan) -> (Duration, Timestamp) {
+        (self.steady + until.since(self.wall).min(longest_delay(retry)), until)
+    }
+
+    /// The time after a wait, by the steady clock and by the wall clock.
+    pub(super) fn after(self, wait: Duration) -> (Duration, Timestamp) {
+        (self.steady + wait, self.wall.plus(wait))
+    }
 }
 
 /// Reads the clocks.

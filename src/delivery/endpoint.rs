@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::clock::Now;
-use super::retry::{longest_delay, retry_delay};
+use super::retry::retry_delay;
 use crate::config::plan::RetryPlan;
 use crate::destination::Reason;
 use crate::event::Timestamp;
@@ -58,14 +58,12 @@ impl Endpoint {
         let is_same = stored.fingerprint == fingerprint;
         let state = if is_same { stored.state } else { EndpointState::Running };
         let is_well = state == EndpointState::Running;
-        // A wall clock that was set back meanwhile must not make this longer than any wait can be.
-        let wait = |until: Timestamp| until.since(now.wall).min(longest_delay(&retry));
         Self {
             state,
             reason: stored.reason.filter(|_| !is_well),
             since: stored.since.filter(|_| !is_well),
             attempts: if is_well { 0 } else { stored.attempts },
-            not_before: stored.not_before.filter(|_| !is_well).map(|until| (now.steady + wait(until), until)),
+            not_before: stored.not_before.filter(|_| !is_well).map(|until| now.due(until, &retry)),
             issued: 0,
             judged: 0,
             probes: 0,
@@ -98,8 +96,9 @@ impl Endpoint {
         self.issued
     }
 
-    pub(super) fn probes(&self) -> u32 {
-        self.probes
+    /// How often a record of another key was asked with since the endpoint is unwell.
+    pub(super) fn other_key_probes(&self) -> usize {
+        (self.probes / OTHER_KEY_EVERY) as usize
     }
 
     /// Request `number` passed. Whether the endpoint is well again by that.
@@ -205,7 +204,7 @@ impl Endpoint {
     }
 
     fn wait(&mut self, wait: Duration, now: Now) {
-        self.not_before = Some((now.steady + wait, now.wall.plus(wait)));
+        self.not_before = Some(now.after(wait));
     }
 
     /// A person, or the end of the relay, wants it asked at once.
@@ -250,12 +249,7 @@ impl Endpoint {
 
     /// As it is to be committed, where it is another than what was committed last.
     pub(super) fn take_changed(&mut self) -> Option<Stored> {
-        std::mem::take(&mut self.is_changed).then(|| self.stored())
-    }
-
-    /// As the journal keeps it.
-    pub(super) fn stored(&self) -> Stored {
-        Stored {
+        std::mem::take(&mut self.is_changed).then(|| Stored {
             state: self.state,
             reason: self.reason.clone(),
             since: self.since,
@@ -264,6 +258,6 @@ impl Endpoint {
             fingerprint: self.fingerprint.clone(),
             last_success_at: self.last_success_at,
             last_error: self.last_error.clone(),
-        }
+        })
     }
 }

@@ -8,7 +8,7 @@ mod bounds;
 mod outcomes;
 mod sending;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::clock::Now;
@@ -96,8 +96,8 @@ impl Looked {
 struct Changes {
     counts: Counts,
     dead: Vec<DeadLetter>,
-    opened: Vec<OpenBatch>,
-    closed: Vec<BatchId>,
+    /// Groups that the journal has to hear of: begun, tried, changed or ended.
+    batches: HashSet<BatchId>,
 }
 
 /// What happened that a person should be told of.
@@ -232,21 +232,17 @@ impl Engine {
     fn resume(&mut self, now: Now) {
         for (batch, deliveries, is_whole) in self.resuming.complete(self.window.read_to()) {
             if deliveries.is_empty() {
-                self.changes.closed.push(batch.id);
+                self.changes.batches.insert(batch.id);
                 continue;
             }
             let mut part = Part::new(&self.rules.destination, deliveries);
             part.is_journaled = true;
             part.attempts = batch.attempts;
-            let wait = |until: crate::event::Timestamp| {
-                until.since(now.wall).min(super::retry::longest_delay(&self.rules.retry))
-            };
-            part.not_before = batch.not_before.map(|until| (now.steady + wait(until), until));
+            part.not_before = batch.not_before.map(|until| now.due(until, &self.rules.retry));
             if is_whole {
                 part.id = batch.id;
             } else {
-                self.changes.closed.push(batch.id);
-                self.changes.opened.push(part.open_batch());
+                self.changes.batches.extend([batch.id, part.id.clone()]);
             }
             self.add_parcel(part);
         }
@@ -345,22 +341,14 @@ impl Engine {
         let is_same = cursor == self.committed
             && changes.counts == Counts::default()
             && changes.dead.is_empty()
-            && changes.opened.is_empty()
-            && changes.closed.is_empty()
+            && changes.batches.is_empty()
             && !self.endpoint.is_changed();
         if is_same {
             return None;
         }
         self.committed = cursor;
-        let Changes { counts, dead, mut opened, mut closed } = std::mem::take(&mut self.changes);
-        // The last word on a group counts.
-        let mut seen = std::collections::HashSet::new();
-        opened.reverse();
-        opened.retain(|batch| seen.insert(batch.id.clone()));
-        opened.reverse();
-        closed.retain(|id| !seen.contains(id) || !self.is_open(id));
-        let closed_ids: std::collections::HashSet<_> = closed.iter().cloned().collect();
-        opened.retain(|batch| !closed_ids.contains(&batch.id));
+        let Changes { counts, dead, batches } = std::mem::take(&mut self.changes);
+        let (opened, closed) = self.stand_of(batches);
         Some(LaneCommit {
             destination: self.row,
             cursor,
@@ -374,8 +362,14 @@ impl Engine {
         })
     }
 
-    fn is_open(&self, id: &BatchId) -> bool {
-        self.parcels.values().any(|parcel| parcel.parts.iter().any(|part| part.id == *id))
+    /// How groups stand now: those that are left to send, and the ids of those that are not.
+    fn stand_of(&self, mut batches: HashSet<BatchId>) -> (Vec<OpenBatch>, Vec<BatchId>) {
+        let mut opened = Vec::with_capacity(batches.len());
+        if !batches.is_empty() {
+            let parts = self.parcels.values().flat_map(|parcel| &parcel.parts);
+            opened.extend(parts.filter(|part| batches.remove(&part.id)).map(Part::open_batch));
+        }
+        (opened, batches.into_iter().collect())
     }
 
     /// What the records of the lane take in memory, about.

@@ -197,14 +197,7 @@ impl Lane {
 
     /// The time that a person gave has passed.
     async fn end_pause(&mut self) -> Step<()> {
-        let act = Act {
-            act: ActKind::Resume,
-            destination: Some(self.name.clone()),
-            by: "audit-relay".to_owned(),
-            reason: Some("the pause has ended".to_owned()),
-            records: None,
-            detail: serde_json::Value::Null,
-        };
+        let act = Act::by_relay(ActKind::Resume, &self.name, "the pause has ended");
         if let Err(error) = self.journal.resume_destination(&self.name, act).await {
             tracing::error!(destination = self.name, %error, "the end of the pause could not be kept");
         }
@@ -317,10 +310,10 @@ impl Lane {
 
     /// The next request of a replay, where one may go now.
     async fn prepare_replay(&mut self, now: Now) -> Step<Option<Ready>> {
-        let Some((destination, _)) = self.link.clone() else { return Ok(None) };
         if self.replays.is_empty() || self.engine.rules().observe {
             return Ok(None);
         }
+        let Some((destination, _)) = self.link.clone() else { return Ok(None) };
         let limits = destination.limits();
         loop {
             match self.replays.prepare(&self.journal, self.inbox.judge(), &limits).await {

@@ -140,14 +140,8 @@ fn warn_of_rest(old: &DestinationRow, name: &str, last: Sequence) {
 }
 
 fn rename(from: &str, to: &str) -> Act {
-    Act {
-        act: ActKind::Rename,
-        destination: Some(to.to_owned()),
-        by: "audit-relay".to_owned(),
-        reason: None,
-        records: None,
-        detail: serde_json::json!({ "renamed_from": from }),
-    }
+    let detail = serde_json::json!({ "renamed_from": from });
+    Act { detail, ..Act::new(ActKind::Rename, to, Act::RELAY) }
 }
 
 fn insert(conn: &Connection, ledger: &Ledger, name: &str) -> rusqlite::Result<()> {

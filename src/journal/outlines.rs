@@ -22,14 +22,7 @@ impl Journal {
         max_rows: usize,
         with_original: bool,
     ) -> Result<Vec<Outline>, JournalError> {
-        self.read(move |conn, names| {
-            if with_original {
-                with_originals(conn, names, after, max_rows)
-            } else {
-                without_originals(conn, names, after, max_rows)
-            }
-        })
-        .await
+        self.read(move |conn, names| after_sequence(conn, names, after, max_rows, with_original)).await
     }
 }
 
@@ -37,47 +30,31 @@ impl Journal {
 const COLUMNS: &str = "sequence, kind, source, accepted_at, event_time, namespace_state, namespace, detail, \
      length(original)";
 
-fn limit(max_rows: usize) -> i64 {
-    i64::try_from(max_rows).unwrap_or(i64::MAX)
-}
-
-fn without_originals(
+fn after_sequence(
     conn: &Connection,
     names: &mut Names,
     after: Sequence,
     max_rows: usize,
+    with_original: bool,
 ) -> rusqlite::Result<Vec<Outline>> {
+    let further = if with_original { ", framing, original" } else { "" };
     let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
+        "SELECT {COLUMNS}{further} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
     ))?;
-    let mut rows = statement.query(params![after.cast_signed(), limit(max_rows)])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.extend(readable(outline(conn, names, row))?.flatten());
-    }
-    Ok(found)
-}
-
-fn with_originals(
-    conn: &Connection,
-    names: &mut Names,
-    after: Sequence,
-    max_rows: usize,
-) -> rusqlite::Result<Vec<Outline>> {
-    let mut statement = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS}, framing, original FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
-    ))?;
-    let mut rows = statement.query(params![after.cast_signed(), limit(max_rows)])?;
+    let limit = i64::try_from(max_rows).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![after.cast_signed(), limit])?;
     let mut found: Vec<Outline> = Vec::new();
     let mut bytes = 0_usize;
     while let Some(row) = rows.next()? {
         let Some(mut outline) = readable(outline(conn, names, row))?.flatten() else { continue };
-        bytes = bytes.saturating_add(usize::try_from(outline.size_bytes).unwrap_or(usize::MAX));
-        if bytes > MAX_BYTES && !found.is_empty() {
-            break;
+        if with_original {
+            bytes = bytes.saturating_add(usize::try_from(outline.size_bytes).unwrap_or(usize::MAX));
+            if bytes > MAX_BYTES && !found.is_empty() {
+                break;
+            }
+            let Some(original) = readable(row.get(10))? else { continue };
+            outline.original = Some((Framing::from_stored(row.get(9).unwrap_or(0)), original));
         }
-        let Some(original) = readable(row.get(10))? else { continue };
-        outline.original = Some((Framing::from_stored(row.get(9).unwrap_or(0)), original));
         found.push(outline);
     }
     Ok(found)

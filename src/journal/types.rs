@@ -233,6 +233,30 @@ pub struct Act {
     pub detail: serde_json::Value,
 }
 
+impl Act {
+    /// An act on a destination, done by `by`, without a reason or anything else to say.
+    #[must_use]
+    pub fn new(act: ActKind, destination: &str, by: &str) -> Self {
+        Self {
+            act,
+            destination: Some(destination.to_owned()),
+            by: by.to_owned(),
+            reason: None,
+            records: None,
+            detail: serde_json::Value::Null,
+        }
+    }
+
+    /// What the relay does by itself, and why.
+    #[must_use]
+    pub fn by_relay(act: ActKind, destination: &str, reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..Self::new(act, destination, Self::RELAY) }
+    }
+
+    /// Who does what no person asked for.
+    pub(super) const RELAY: &'static str = "audit-relay";
+}
+
 /// A row as a reader found it.
 #[derive(Debug, Clone)]
 pub enum ReadRow {

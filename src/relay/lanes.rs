@@ -76,15 +76,12 @@ impl Common {
 impl Lanes {
     /// Starts a lane for every destination of the plan and every orphan of the journal.
     pub(super) async fn start(plan: &Plan, journal: &Journal, stop: &Stop) -> Result<Self, RelayError> {
-        let environments = plan.sources.iter();
-        let environments =
-            environments.filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?)));
         let common = Common {
             journal: journal.clone(),
             memory: Memory::default(),
             died: Arc::default(),
             routes: Arc::new(plan.routes.clone()),
-            source_environments: Arc::new(environments.collect()),
+            source_environments: Arc::new(plan.source_environments()),
             plain_sender: Sender::new(&TlsPlan::default(), None),
         };
         let mut lanes = Vec::new();
@@ -98,7 +95,7 @@ impl Lanes {
                 }
             }
             let mut row = journal.register_destination(name, destination.renamed_from.as_deref()).await?;
-            if destination.discard {
+            if destination.discard && row.books.dead > 0 {
                 purge_all(journal, name).await?;
                 row = journal.register_destination(name, None).await?;
             }
@@ -117,7 +114,7 @@ impl Lanes {
             let stop = Stop { now: stop.now.child_token(), ..stop.clone() };
             tracing::warn!(
                 destination = orphan.name,
-                owed = owed(&orphan, *journal.latest().borrow()),
+                owed = orphan.waiting(*journal.latest().borrow()),
                 dead_letters = orphan.books.dead,
                 "no longer configured: what it is owed is kept for seven days of running; `renamed_from` gives it to another"
             );
@@ -167,30 +164,12 @@ impl Lanes {
     }
 }
 
-fn owed(row: &DestinationRow, latest: u64) -> u64 {
-    latest.saturating_sub(row.cursor).saturating_sub(row.acked.len() as u64)
-}
-
-fn act(kind: ActKind, destination: &str, reason: &str) -> Act {
-    Act {
-        act: kind,
-        destination: Some(destination.to_owned()),
-        by: "audit-relay".to_owned(),
-        reason: Some(reason.to_owned()),
-        records: None,
-        detail: serde_json::Value::Null,
-    }
-}
-
 /// `discard: true` drops dead letters too.
 async fn purge_all(journal: &Journal, name: &str) -> Result<(), RelayError> {
     let selection =
         DeadLetterSelection { destination: Some(name.to_owned()), ..DeadLetterSelection::default() };
-    let rows = journal.dead_letters(selection.clone(), None, 1).await?;
-    if rows.is_empty() {
-        return Ok(());
-    }
-    match journal.purge_dead_letters(selection, act(ActKind::Purge, name, "discard: true")).await {
+    let act = Act::by_relay(ActKind::Purge, name, "discard: true");
+    match journal.purge_dead_letters(selection, act).await {
         Ok(purged) => tracing::warn!(destination = name, purged, "dead letters were discarded"),
         Err(OperatorError::Journal(error)) => return Err(error.into()),
         Err(error) => tracing::error!(destination = name, %error, "dead letters could not be discarded"),
@@ -214,10 +193,8 @@ async fn release_in_time(journal: Journal, orphan: DestinationRow, stop: Stop, l
     stop.now.cancel();
     let _ = lane.task.await;
     let name = orphan.name.as_str();
-    match journal
-        .release_destination(orphan.id, act(ActKind::Release, name, "seven days without configuration"))
-        .await
-    {
+    let act = Act::by_relay(ActKind::Release, name, "seven days without configuration");
+    match journal.release_destination(orphan.id, act).await {
         Ok(released) => tracing::error!(
             destination = name,
             waiting = released.waiting,

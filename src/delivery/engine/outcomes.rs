@@ -84,9 +84,7 @@ impl Engine {
                     return self.rejected(chosen, members, &reason, sent);
                 }
                 part.failed = Some((reason.clone(), issued));
-                if self.endpoint.block(number, gone, &reason, now) {
-                    self.notices.push(Notice::Blocked { gone, reason });
-                }
+                self.endpoint_blocks(number, gone, reason, now);
                 self.remember_attempt(chosen);
             }
             Outcome::Retry { not_before, reason } => {
@@ -94,20 +92,34 @@ impl Engine {
                 part.failed = Some((reason.clone(), issued));
                 if is_alone && !is_limit {
                     let wait = retry_delay(&self.rules.retry, attempts, not_before);
-                    part.not_before = Some((now.steady + wait, now.wall.plus(wait)));
+                    part.not_before = Some(now.after(wait));
                     let id = part.id.clone();
                     self.notices.push(Notice::Parked { id, attempts, wait, reason });
-                    if self.endpoint.answered(number) {
-                        self.notices.push(Notice::Unblocked);
-                    }
+                    self.endpoint_answers(number);
                 } else {
-                    if let Some(wait) = self.endpoint.failed(number, not_before, &reason, now) {
-                        let attempts = self.endpoint.attempts();
-                        self.notices.push(Notice::Waits { attempts, wait, reason });
-                    }
+                    self.endpoint_fails(number, not_before, reason, now);
                 }
                 self.remember_attempt(chosen);
             }
+        }
+    }
+
+    fn endpoint_fails(&mut self, number: u64, asked: Option<Duration>, reason: Reason, now: Now) {
+        if let Some(wait) = self.endpoint.failed(number, asked, &reason, now) {
+            let attempts = self.endpoint.attempts();
+            self.notices.push(Notice::Waits { attempts, wait, reason });
+        }
+    }
+
+    fn endpoint_blocks(&mut self, number: u64, gone: bool, reason: Reason, now: Now) {
+        if self.endpoint.block(number, gone, &reason, now) {
+            self.notices.push(Notice::Blocked { gone, reason });
+        }
+    }
+
+    fn endpoint_answers(&mut self, number: u64) {
+        if self.endpoint.answered(number) {
+            self.notices.push(Notice::Unblocked);
         }
     }
 
@@ -117,7 +129,7 @@ impl Engine {
             return;
         };
         part.is_journaled = true;
-        self.changes.opened.push(part.open_batch());
+        self.changes.batches.insert(part.id.clone());
     }
 
     /// The receiver will not take what this request carried, and has said nothing of the endpoint.
@@ -135,9 +147,7 @@ impl Engine {
             if let Some(part) = self.parcels.get_mut(&chosen).and_then(|parcel| parcel.parts.front_mut()) {
                 part.failed = Some((limit.clone(), issued));
             }
-            if self.endpoint.block(number, false, &limit, now) {
-                self.notices.push(Notice::Blocked { gone: false, reason: limit });
-            }
+            self.endpoint_blocks(number, false, limit, now);
             // Halves of a group are asked with in its place.
             return if is_single {
                 self.remember_attempt(chosen)
@@ -145,9 +155,7 @@ impl Engine {
                 self.refuse(chosen, members, reason)
             };
         }
-        if self.endpoint.answered(number) {
-            self.notices.push(Notice::Unblocked);
-        }
+        self.endpoint_answers(number);
         self.refuse(chosen, members, reason);
     }
 
@@ -163,7 +171,7 @@ impl Engine {
         if let Some(part) = parcel.parts.front()
             && part.is_journaled
         {
-            self.changes.closed.push(part.id.clone());
+            self.changes.batches.insert(part.id.clone());
         }
         parcel.split(&self.rules.destination, members, self.endpoint.issued());
     }
@@ -197,13 +205,9 @@ impl Engine {
         if let Some(old) = parcel.remove(&self.rules.destination, is_gone, keeps_id)
             && was_journaled
         {
-            if !keeps_id || parcel.parts.len() < parts {
-                self.changes.closed.push(old);
-            }
-            if parcel.parts.len() == parts
-                && let Some(part) = parcel.parts.front()
-            {
-                self.changes.opened.push(part.open_batch());
+            self.changes.batches.insert(old);
+            if parcel.parts.len() == parts {
+                self.changes.batches.extend(parcel.parts.front().map(|part| part.id.clone()));
             }
         }
         for sequence in gone {
@@ -227,7 +231,8 @@ impl Engine {
         let number = self.replay;
         self.in_flight -= 1;
         self.was_tried = true;
-        let is_alone = failed_at.is_some_and(|then| self.passed > then);
+        let is_limit = matches!(outcome, Outcome::Retry { reason, .. } if reason.code == LIMIT);
+        let is_alone = failed_at.is_some_and(|then| self.passed > then) && !is_limit;
         match outcome {
             Outcome::Delivered => {
                 self.passed = self.passed.max(number);
@@ -236,21 +241,13 @@ impl Engine {
             Outcome::Rejected(_) => {
                 self.endpoint.answered(number);
             }
-            Outcome::Retry { reason, .. } if is_alone && reason.code != LIMIT => {}
-            Outcome::Blocked { .. } if is_alone => {}
+            Outcome::Retry { .. } | Outcome::Blocked { .. } if is_alone => {}
             Outcome::Retry { not_before, reason } => {
-                if let Some(wait) = self.endpoint.failed(number, *not_before, reason, now) {
-                    let attempts = self.endpoint.attempts();
-                    self.notices.push(Notice::Waits { attempts, wait, reason: reason.clone() });
-                }
+                self.endpoint_fails(number, *not_before, reason.clone(), now);
             }
-            Outcome::Blocked { reason, .. } => {
-                // Whether it is gone, what is new has to tell.
-                if self.endpoint.block(number, false, reason, now) {
-                    self.notices.push(Notice::Blocked { gone: false, reason: reason.clone() });
-                }
-            }
+            // Whether it is gone, what is new has to tell.
+            Outcome::Blocked { reason, .. } => self.endpoint_blocks(number, false, reason.clone(), now),
         }
-        is_alone && !matches!(outcome, Outcome::Retry { reason, .. } if reason.code == LIMIT)
+        is_alone
     }
 }

@@ -11,7 +11,7 @@ impl Engine {
             return dispatches;
         }
         while self.in_flight < self.concurrency() {
-            if self.bucket.as_ref().is_some_and(|bucket| bucket.due_at() > now.steady) {
+            if self.is_limited(now) {
                 break;
             }
             let chosen = match self.endpoint.permit(now) {
@@ -24,12 +24,21 @@ impl Engine {
             if self.too_old(chosen, now) {
                 continue;
             }
-            if let Some(bucket) = &mut self.bucket {
-                bucket.take(now.steady);
-            }
+            self.take_token(now);
             dispatches.extend(self.dispatch(chosen));
         }
         dispatches
+    }
+
+    /// Whether `rate_limit` allows no request now.
+    fn is_limited(&self, now: Now) -> bool {
+        self.bucket.as_ref().is_some_and(|bucket| bucket.due_at() > now.steady)
+    }
+
+    fn take_token(&mut self, now: Now) {
+        if let Some(bucket) = &mut self.bucket {
+            bucket.take(now.steady);
+        }
     }
 
     /// The oldest parcel that is ready, or a new one.
@@ -71,7 +80,7 @@ impl Engine {
             .filter(|(first, parcel)| **first != oldest && idle(parcel))
             .map(|(first, _)| *first)
             .collect();
-        let turn = self.endpoint.probes() as usize / 3;
+        let turn = self.endpoint.other_key_probes();
         others.get(turn.checked_rem(others.len()).unwrap_or(0)).copied().or(Some(oldest))
     }
 
@@ -84,7 +93,7 @@ impl Engine {
         let is_group = part.deliveries.len() > 1 || self.rules.limits.max_events > 1;
         if is_group && !part.is_journaled && !self.rules.observe {
             part.is_journaled = true;
-            self.changes.opened.push(part.open_batch());
+            self.changes.batches.insert(part.id.clone());
         }
         self.in_flight += 1;
         Some(Dispatch { parcel: chosen, id: part.id.clone(), attempt: part.attempts + 1 })
@@ -98,19 +107,16 @@ impl Engine {
 
     /// Whether a replay may use a slot and a token now, which are taken if so.
     pub(in crate::delivery) fn begin_replay(&mut self, now: Now) -> bool {
-        let is_limited = self.bucket.as_ref().is_some_and(|bucket| bucket.due_at() > now.steady);
         let may = match self.endpoint.permit(now) {
             Permit::All => self.in_flight < self.concurrency(),
             // Only where nothing else is there to ask with.
             Permit::Probe { .. } => self.in_flight == 0 && self.window.unsettled() == 0,
             Permit::Nothing => false,
         };
-        if self.is_paused || is_limited || !may {
+        if self.is_paused || self.is_limited(now) || !may {
             return false;
         }
-        if let Some(bucket) = &mut self.bucket {
-            bucket.take(now.steady);
-        }
+        self.take_token(now);
         self.replay = self.endpoint.issue();
         self.in_flight += 1;
         true

@@ -68,6 +68,15 @@ pub struct Raw {
     runtime: Runtime,
 }
 
+/// What came to it.
+impl std::ops::Deref for Raw {
+    type Target = Arrivals;
+
+    fn deref(&self) -> &Arrivals {
+        &self.shared.arrivals
+    }
+}
+
 impl Raw {
     /// Does as `script` says, which is given the number of the request (from 0) and the request.
     pub fn start(script: impl Fn(usize, &Received) -> Act + Send + Sync + 'static) -> Self {
@@ -126,21 +135,6 @@ impl Raw {
 
     pub fn url(&self, scheme: &str) -> String {
         format!("{scheme}://{}/", self.address)
-    }
-
-    /// Everything that came until now.
-    pub fn received(&self) -> Vec<Received> {
-        self.shared.arrivals.received()
-    }
-
-    /// Waits until what came satisfies `enough`, and gives it.
-    pub fn wait_until(&self, what: &str, enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
-        self.shared.arrivals.wait_until(what, enough)
-    }
-
-    /// Waits for this many requests.
-    pub fn wait_for(&self, count: usize) -> Vec<Received> {
-        self.wait_until(&format!("{count} requests"), |received| received.len() >= count)
     }
 }
 

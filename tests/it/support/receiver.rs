@@ -64,13 +64,14 @@ type Script = dyn Fn(usize, &Received) -> Reply + Send + Sync;
 
 /// What came, and who waits for it.
 #[derive(Default)]
-pub(super) struct Arrivals {
+pub struct Arrivals {
     received: Mutex<Vec<Received>>,
     came: Condvar,
 }
 
 impl Arrivals {
-    pub(super) fn received(&self) -> Vec<Received> {
+    /// Everything that came until now.
+    pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 
@@ -84,11 +85,8 @@ impl Arrivals {
         told
     }
 
-    pub(super) fn wait_until(
-        &self,
-        what: &str,
-        mut enough: impl FnMut(&[Received]) -> bool,
-    ) -> Vec<Received> {
+    /// Waits until what came satisfies `enough`, and gives it.
+    pub fn wait_until(&self, what: &str, mut enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
         let begun = Instant::now();
         let mut received = self.received.lock().unwrap();
         while !enough(&received) {
@@ -97,6 +95,11 @@ impl Arrivals {
             received = self.came.wait_timeout(received, left.min(Duration::from_secs(1))).unwrap().0;
         }
         received.clone()
+    }
+
+    /// Waits for this many requests.
+    pub fn wait_for(&self, count: usize) -> Vec<Received> {
+        self.wait_until(&format!("{count} requests"), |received| received.len() >= count)
     }
 }
 
@@ -110,6 +113,15 @@ pub struct Receiver {
     address: SocketAddr,
     shared: Arc<Shared>,
     _runtime: tokio::runtime::Runtime,
+}
+
+/// What came to it.
+impl std::ops::Deref for Receiver {
+    type Target = Arrivals;
+
+    fn deref(&self) -> &Arrivals {
+        &self.shared.arrivals
+    }
 }
 
 impl Receiver {
@@ -135,21 +147,6 @@ impl Receiver {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
-    }
-
-    /// Everything that came until now.
-    pub fn received(&self) -> Vec<Received> {
-        self.shared.arrivals.received()
-    }
-
-    /// Waits until what came satisfies `enough`, and gives it.
-    pub fn wait_until(&self, what: &str, enough: impl FnMut(&[Received]) -> bool) -> Vec<Received> {
-        self.shared.arrivals.wait_until(what, enough)
-    }
-
-    /// Waits for this many requests.
-    pub fn wait_for(&self, count: usize) -> Vec<Received> {
-        self.wait_until(&format!("{count} requests"), |received| received.len() >= count)
     }
 
     /// The envelopes of all requests that were answered with success.

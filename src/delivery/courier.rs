@@ -3,22 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::engine::Report;
 use super::sender::{SendError, Sender};
 use crate::destination::{Destination, Outcome, Reason, Rendered};
-use crate::event::{EventId, Timestamp};
-
-/// What became of a group.
-#[derive(Debug)]
-pub(super) struct Carried {
-    /// Taken by the receiver.
-    pub(super) delivered: Vec<EventId>,
-    /// Left out by the destination's own rules.
-    pub(super) left_out: Vec<EventId>,
-    /// Cannot be rendered.
-    pub(super) unrenderable: Vec<(EventId, Reason)>,
-    /// The request that ended it, if one did: its members, and the outcome, which is not `Delivered`.
-    pub(super) failed: Option<(Vec<EventId>, Outcome)>,
-}
+use crate::event::Timestamp;
 
 /// Sends until something is not delivered.
 pub(super) async fn carry(
@@ -26,23 +14,23 @@ pub(super) async fn carry(
     sender: Sender,
     rendered: Rendered,
     timeout: Duration,
-) -> Carried {
+) -> Report {
     let Rendered { requests, unrenderable, left_out } = rendered;
-    let mut carried = Carried { delivered: Vec::new(), left_out, unrenderable, failed: None };
+    let mut report = Report { left_out, unrenderable, ..Report::default() };
     for outbound in requests {
         let outcome = match sender.send(outbound.request, timeout).await {
             Ok(response) => destination.classify(&response, Timestamp::now()),
             Err(error) => outcome_of(error),
         };
         match outcome {
-            Outcome::Delivered => carried.delivered.extend(outbound.members),
+            Outcome::Delivered => report.delivered.extend(outbound.members),
             other => {
-                carried.failed = Some((outbound.members, other));
+                report.failed = Some((outbound.members, other));
                 break;
             }
         }
     }
-    carried
+    report
 }
 
 /// What it means that nothing came back.

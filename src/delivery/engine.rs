@@ -53,7 +53,7 @@ pub(super) struct Dispatch {
     pub(super) attempt: u32,
 }
 
-/// What became of a dispatch.
+/// What became of what was sent together: of a dispatch, or of a replay's group.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     /// Taken by the receiver.
@@ -422,6 +422,7 @@ fn sequence_of(delivery: &Delivery) -> Sequence {
     delivery.record.sequence
 }
 
-fn letter(sequence: Sequence, reason: &Reason, attempts: u32) -> DeadLetter {
+/// The dead letter of a record.
+pub(super) fn letter(sequence: Sequence, reason: &Reason, attempts: u32) -> DeadLetter {
     DeadLetter { sequence, code: reason.code.to_owned(), message: reason.message.clone(), attempts }
 }

@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::clock::{Clock, Now};
-use super::courier::{Carried, carry};
+use super::courier::carry;
 use super::engine::{Dispatch, Engine, Report};
 use super::handle::{LaneHandle, LaneOrder};
 use super::inbox::Inbox;
 use super::judge::Judge;
 use super::memory::Share;
-use super::replay::{Replayed, Replays};
+use super::replay::Replays;
 use super::sender::Sender;
 use super::standing::Standing;
 use crate::config::plan::DeliverSince;
@@ -45,7 +45,7 @@ pub struct Lane {
     engine: Engine,
     inbox: Inbox,
     replays: Replays,
-    tasks: JoinSet<(Ticket, Carried)>,
+    tasks: JoinSet<(Ticket, Report)>,
     clock: Clock,
     share: Share,
     standing: Standing,
@@ -215,30 +215,24 @@ impl Lane {
         Ok(())
     }
 
-    async fn take_in(&mut self, done: Result<(Ticket, Carried), tokio::task::JoinError>) -> Step<()> {
+    async fn take_in(&mut self, done: Result<(Ticket, Report), tokio::task::JoinError>) -> Step<()> {
         // A task that panics ends the process; one that was cancelled has no successor.
-        let Ok((ticket, carried)) = done else { return Err(Interrupted) };
+        let Ok((ticket, mut report)) = done else { return Err(Interrupted) };
         let now = self.clock.now();
         match ticket {
-            Ticket::Parcel(parcel) => {
-                let Carried { delivered, left_out, unrenderable, failed } = carried;
-                let report = Report { delivered, left_out, unrenderable, failed, observed: Vec::new() };
-                self.engine.report(parcel, report, now);
-            }
+            Ticket::Parcel(parcel) => self.engine.report(parcel, report, now),
             Ticket::Replay => {
-                let Carried { delivered, left_out, unrenderable, failed } = carried;
-                let outcome = failed.as_ref().map_or(&Outcome::Delivered, |(_, outcome)| outcome);
+                let outcome = report.failed.as_ref().map_or(&Outcome::Delivered, |(_, outcome)| outcome);
                 let is_alone = self.engine.end_replay(outcome, self.replays.failed_at(), now);
                 self.replays.note_failure(self.engine.endpoint().issued());
                 // Live requests pass: then it is the record.
-                let failed = failed.map(|(members, outcome)| match outcome {
+                report.failed = report.failed.map(|(members, outcome)| match outcome {
                     Outcome::Retry { reason, .. } | Outcome::Blocked { reason, .. } if is_alone => {
                         (members, Outcome::Rejected(reason))
                     }
                     outcome => (members, outcome),
                 });
-                let replayed = Replayed { delivered, left_out, unrenderable, failed };
-                let commit = self.replays.end(replayed);
+                let commit = self.replays.end(report);
                 self.commit_replay(commit).await?;
             }
         }
@@ -328,14 +322,12 @@ impl Lane {
         }
         let (batch_id, attempt, deliveries) = self.replays.begin(&self.name, now.steady);
         let context = RenderContext { now: now.wall, attempt, batch_id, replay: true };
-        let rendered = destination.render(deliveries, &context);
+        let mut rendered = destination.render(deliveries, &context);
         if !rendered.requests.is_empty() {
             return Ok(Some(Ready { ticket: Ticket::Replay, rendered }));
         }
         self.engine.cancel_replay();
-        let Rendered { left_out, unrenderable, .. } = rendered;
-        let replayed = Replayed { delivered: Vec::new(), left_out, unrenderable, failed: None };
-        let commit = self.replays.end(replayed);
+        let commit = self.replays.end(report_of(&mut rendered, Vec::new()));
         self.commit_replay(commit).await?;
         Ok(None)
     }

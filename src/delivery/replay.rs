@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::engine::{Report, letter};
 use super::judge::{Judge, ReplayFilter};
 use crate::destination::{Delivery, Limits, Outcome, Reason};
 use crate::event::{BatchId, EventId, Sequence};
@@ -31,15 +32,6 @@ pub(super) struct Replays {
     /// The earliest time of the next request, by the steady clock.
     not_before: Duration,
     pub(super) is_under_way: bool,
-}
-
-/// What became of the group that was sent.
-#[derive(Debug)]
-pub(super) struct Replayed {
-    pub(super) delivered: Vec<EventId>,
-    pub(super) left_out: Vec<EventId>,
-    pub(super) unrenderable: Vec<(EventId, Reason)>,
-    pub(super) failed: Option<(Vec<EventId>, Outcome)>,
 }
 
 impl Replays {
@@ -91,12 +83,10 @@ impl Replays {
             for read in rows {
                 self.read_to = read.sequence();
                 match read {
-                    ReadRow::Corrupt { sequence } => dead.push(DeadLetter {
-                        sequence,
-                        code: "corrupt".to_owned(),
-                        message: "the record was altered since it was accepted".to_owned(),
-                        attempts: 0,
-                    }),
+                    ReadRow::Corrupt { sequence } => {
+                        let message = "the record was altered since it was accepted".to_owned();
+                        dead.push(letter(sequence, &Reason { code: "corrupt", message }, 0));
+                    }
                     ReadRow::Record(record) if !filter.takes(judge, &record) => passed += 1,
                     ReadRow::Record(record) => {
                         let environment = judge.environment(&record.source, &record.namespace);
@@ -159,7 +149,7 @@ impl Replays {
     }
 
     /// Takes in what became of the group. Gives what to commit.
-    pub(super) fn end(&mut self, replayed: Replayed) -> Option<ReplayCommit> {
+    pub(super) fn end(&mut self, report: Report) -> Option<ReplayCommit> {
         self.is_under_way = false;
         let row = self.rows.front()?;
         let attempts = self.attempts;
@@ -168,21 +158,16 @@ impl Replays {
             let is_named = |delivery: &&Delivery| ids.contains(&delivery.record.id);
             group.iter().filter(is_named).map(|delivery| delivery.record.sequence).collect()
         };
-        let taken = find(&replayed.delivered);
-        let left_out = find(&replayed.left_out);
+        let taken = find(&report.delivered);
+        let left_out = find(&report.left_out);
         let mut refused: Vec<DeadLetter> = Vec::new();
         let mut refuse = |ids: &[EventId], reason: &Reason| {
-            refused.extend(find(ids).into_iter().map(|sequence| DeadLetter {
-                sequence,
-                code: reason.code.to_owned(),
-                message: reason.message.clone(),
-                attempts,
-            }));
+            refused.extend(find(ids).into_iter().map(|sequence| letter(sequence, reason, attempts)));
         };
-        for (id, reason) in &replayed.unrenderable {
+        for (id, reason) in &report.unrenderable {
             refuse(&[*id], reason);
         }
-        if let Some((members, Outcome::Rejected(reason))) = &replayed.failed {
+        if let Some((members, Outcome::Rejected(reason))) = &report.failed {
             match members.len() {
                 1 => refuse(members, reason),
                 several => self.alone = several,
@@ -197,8 +182,8 @@ impl Replays {
         let position = group.iter().take_while(|delivery| is_done(delivery)).last();
         let position = position.map_or(row.position, |delivery| delivery.record.sequence);
         group.retain(|delivery| !is_done(delivery));
-        let is_refused = matches!(replayed.failed, Some((_, Outcome::Rejected(_))));
-        if is_refused || replayed.failed.is_none() {
+        let is_refused = matches!(report.failed, Some((_, Outcome::Rejected(_))));
+        if is_refused || report.failed.is_none() {
             // What is left goes out anew: one by one where a group of several was refused.
             group.into_iter().rev().for_each(|delivery| self.queue.push_front(delivery));
         } else {

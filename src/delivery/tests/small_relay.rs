@@ -12,7 +12,7 @@ use super::*;
 use crate::delivery::engine::{Dispatch, Report};
 use crate::delivery::inbox::Inbox;
 use crate::delivery::judge::{Decision, Judge};
-use crate::delivery::replay::{Replayed, Replays};
+use crate::delivery::replay::Replays;
 use crate::event::{Entity, Keys, NewRecord, OrderRef};
 use crate::journal::{
     Act, ActKind, Append, DeadLetterRow, DeadLetterSelection, Journal, MAX_WINDOW, Options, ReadLimit,
@@ -354,13 +354,13 @@ impl SmallRelay {
         let replaying = std::mem::take(&mut lane.replaying);
         let deliveries: Vec<_> =
             self.known.values().filter(|known| replaying.contains(&known.record.id)).cloned().collect();
-        let (Report { delivered, left_out, unrenderable, failed, .. }, _) = answer.report(&deliveries);
-        let taken = deliveries.iter().filter(|delivery| delivered.contains(&delivery.record.id));
+        let (report, _) = answer.report(&deliveries);
+        let taken = deliveries.iter().filter(|delivery| report.delivered.contains(&delivery.record.id));
         let receiver = self.receivers.entry(lane.id).or_default();
         receiver.accounted.extend(taken.map(|delivery| delivery.record.sequence));
-        let outcome = failed.as_ref().map_or(Outcome::Delivered, |(_, outcome)| outcome.clone());
+        let outcome = report.failed.as_ref().map_or(Outcome::Delivered, |(_, outcome)| outcome.clone());
         lane.engine.end_replay(&outcome, None, now);
-        let commit = lane.replays.end(Replayed { delivered, left_out, unrenderable, failed });
+        let commit = lane.replays.end(report);
         lane.commit_replay(&self.journal, &self.runtime, commit);
     }
 

@@ -124,13 +124,38 @@ impl OrderKey {
         &self.0
     }
 
+    /// The order key of another thing in the same namespace.
+    #[must_use]
+    pub fn sibling(&self, kind: EntityKind, key: &str) -> Self {
+        let key = key.replace('%', "%25").replace('/', "%2F");
+        Self(format!("{}{}/{key}", self.namespace_prefix(), kind.as_str()))
+    }
+
+    /// What the order keys of its namespace begin with: `instance/namespace/`.
+    #[must_use]
+    pub fn namespace_prefix(&self) -> String {
+        let mut parts = self.0.splitn(3, '/');
+        format!("{}/{}/", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+    }
+
+    /// The namespace; `None` where there is none.
+    #[must_use]
+    pub fn namespace(&self) -> Option<String> {
+        let namespace = self.0.split('/').nth(1)?;
+        (!namespace.is_empty()).then(|| unescaped(namespace))
+    }
+
     /// The flag, segment, namespace or token that it names: kind and key.
     #[must_use]
     pub fn owner(&self) -> Option<(EntityKind, String)> {
         let mut parts = self.0.rsplit('/');
-        let key = parts.next()?.replace("%2F", "/").replace("%25", "%");
+        let key = unescaped(parts.next()?);
         Some((EntityKind::parse(parts.next()?)?, key))
     }
+}
+
+fn unescaped(part: &str) -> String {
+    part.replace("%2F", "/").replace("%25", "%")
 }
 
 impl fmt::Display for OrderKey {

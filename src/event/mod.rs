@@ -7,6 +7,8 @@
 mod id;
 mod keys;
 mod record;
+mod state;
+pub(crate) mod text;
 mod timestamp;
 
 pub use id::{BatchId, EventId, Incarnation, ParseIdError};
@@ -14,5 +16,8 @@ pub use keys::{Entity, EntityKind, Keys, Namespace, OrderKey, OrderRef, Teaching
 pub use record::{
     Framing, GapDetail, GapReason, NewRecord, OversizedDetail, RecordKind, Sequence, StoredRecord,
     TraceContext, UnparsedDetail,
+};
+pub use state::{
+    Closed, Deed, Imported, Known, Late, News, Place, RawText, RuleLabel, Seen, SeenBy, Several, Without,
 };
 pub use timestamp::Timestamp;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entity, EventId, Keys, Namespace, OrderKey, Timestamp};
+use super::{Entity, EventId, Keys, Namespace, News, OrderKey, Timestamp};
 
 /// The place of a record in its journal: 1, 2, 3, without gaps except where retention or salvage removed rows.
 pub type Sequence = u64;
@@ -95,6 +95,8 @@ pub struct NewRecord {
     pub event_time: Option<Timestamp>,
     /// Where it belongs.
     pub keys: Keys,
+    /// What it brings to the state of things.
+    pub news: Option<Box<News>>,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
 }
@@ -132,8 +134,20 @@ pub struct StoredRecord {
     pub detail: Option<String>,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
+    /// What was known around it when it was accepted, as JSON: see [`super::Known::read`].
+    pub known: Option<Box<str>>,
+    /// The change set that it is part of: `cs_` and the id of its first event without `evt_`.
+    pub change_set: Option<Box<str>>,
     /// How long the relay had run with its journal when it was accepted, summed over restarts.
     pub running: std::time::Duration,
+}
+
+impl StoredRecord {
+    /// About how much there is of it, in bytes: the original, and what was known around it.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.original.len() + self.known.as_ref().map_or(0, |known| known.len())
+    }
 }
 
 /// What an `unparsed` record says beside its bytes.

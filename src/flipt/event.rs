@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::framing::is_level;
+use super::framing::{is_level, unwrap};
 use super::tokens::{for_each_entry, key_name, text};
-use crate::event::Timestamp;
+use crate::event::{RecordKind, StoredRecord, Timestamp};
 
 /// Why a JSON text is no audit event. The messages never repeat the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -155,6 +155,11 @@ impl<'a> AuditEvent<'a> {
         TopLevel::read(json, |_, _| ())?.into_event()
     }
 
+    /// The event that bytes hold, where they do.
+    pub(crate) fn read(json: &'a [u8]) -> Option<Self> {
+        std::str::from_utf8(json).ok().and_then(|json| Self::parse(json).ok())
+    }
+
     /// Whether Flipt's authorization refused what was tried.
     #[must_use]
     pub fn is_denied(&self) -> bool {
@@ -178,6 +183,13 @@ impl<'a> AuditEvent<'a> {
         }
         actor
     }
+}
+
+/// Reads the event that a record holds, where it does, and hands it on.
+pub(crate) fn with_event<T>(record: &StoredRecord, use_it: impl FnOnce(Option<&AuditEvent<'_>>) -> T) -> T {
+    let is_event = record.kind == RecordKind::Event;
+    let json = is_event.then(|| unwrap(&record.original, record.framing).ok()).flatten();
+    use_it(json.as_deref().and_then(AuditEvent::read).as_ref())
 }
 
 /// Who did it. Flipt tells no user id; `ip` is what `X-Forwarded-For` said, so anybody can write anything

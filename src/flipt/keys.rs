@@ -5,20 +5,31 @@
 use std::borrow::Cow;
 
 use super::event::AuditEvent;
-use super::payload::{Payload, nested_ids, strings};
-use crate::event::{Entity, EntityKind, Keys, Namespace, OrderKey, OrderRef, Teaching};
-
-/// One event teaches no more than this; no rule or segment that people made comes near.
-const MAX_TEACHINGS: usize = 4096;
+use super::news::news;
+use super::payload::{MAX_LISTED, Payload, nested_ids, strings};
+use crate::event::{Entity, EntityKind, Keys, Namespace, News, OrderKey, OrderRef, Teaching};
 
 /// Tells where `event` of the Flipt called `instance` belongs, as far as it says so itself.
 #[must_use]
 pub fn keys(event: &AuditEvent<'_>, instance: &str) -> Keys {
-    let Some(kind) = EntityKind::parse(&event.noun) else { return Keys::barrier(Namespace::Unknown) };
+    keys_and_news(event, instance).0
+}
+
+/// The same, and what the event brings to the state of things.
+#[must_use]
+pub fn keys_and_news(event: &AuditEvent<'_>, instance: &str) -> (Keys, Option<News>) {
+    let Some(kind) = EntityKind::parse(&event.noun) else {
+        return (Keys::barrier(Namespace::Unknown), None);
+    };
     let Some(payload) = event.payload.filter(|_| !event.is_denied()) else {
-        return Keys::barrier(Namespace::Unknown);
+        return (Keys::barrier(Namespace::Unknown), None);
     };
     let payload = Payload::read(payload);
+    let news = news(event, kind, &payload);
+    (keys_of(kind, instance, payload), news)
+}
+
+fn keys_of(kind: EntityKind, instance: &str, payload: Payload<'_>) -> Keys {
     match kind {
         EntityKind::Namespace => of_namespace(instance, payload),
         EntityKind::Token => of_token(instance, payload),
@@ -73,7 +84,7 @@ fn of_parent(kind: EntityKind, instance: &str, mut payload: Payload<'_>) -> Keys
     let namespace = namespace_or_default(&mut payload);
     let Some(key) = payload.key else { return Keys::barrier(Namespace::Known(namespace)) };
     let order_key = OrderKey::new(instance, &namespace, kind, &key);
-    let constraints = nested_ids(payload.constraints, MAX_TEACHINGS);
+    let constraints = nested_ids(payload.constraints, MAX_LISTED);
     Keys {
         teaches: teach(EntityKind::Constraint, constraints, &namespace, &order_key),
         entity: entity(kind, Some(key)),
@@ -92,8 +103,8 @@ fn of_child(
 ) -> Keys {
     let mut named = Vec::new();
     match kind {
-        EntityKind::Rule if payload.is_order() => named = strings(payload.rule_ids, MAX_TEACHINGS),
-        EntityKind::Rollout if payload.is_order() => named = strings(payload.rollout_ids, MAX_TEACHINGS),
+        EntityKind::Rule if payload.is_order() => named = strings(payload.rule_ids, MAX_LISTED),
+        EntityKind::Rollout if payload.is_order() => named = strings(payload.rollout_ids, MAX_LISTED),
         _ => named.extend(payload.id.clone()),
     }
     let Some(parent_key) = parent_key else {
@@ -103,7 +114,7 @@ fn of_child(
     let order_key = OrderKey::new(instance, &namespace, parent, &parent_key);
     let mut teaches = teach(kind, named, &namespace, &order_key);
     if kind == EntityKind::Rule {
-        let distributions = nested_ids(payload.distributions, MAX_TEACHINGS);
+        let distributions = nested_ids(payload.distributions, MAX_LISTED);
         teaches.extend(teach(EntityKind::Distribution, distributions, &namespace, &order_key));
     }
     Keys {

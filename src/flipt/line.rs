@@ -2,8 +2,8 @@
 
 use super::event::{ParseEventError, TopLevel};
 use super::framing::{Found, FramingError, find, strip_container_prefix};
-use super::keys::keys;
-use crate::event::{Framing, Keys, Timestamp};
+use super::keys::keys_and_news;
+use crate::event::{Framing, Keys, News, Timestamp};
 
 /// What one line is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum LineKind {
         time: Option<Timestamp>,
         /// Where it belongs.
         keys: Keys,
+        /// What it brings to the state of things.
+        news: Option<Box<News>>,
     },
     /// Blank, or a line of Flipt's application log: counted, not kept.
     Ignored,
@@ -55,7 +57,10 @@ pub fn read_line(line: &[u8], framing: Framing, instance: &str) -> LineKind {
         return LineKind::Ignored;
     }
     match top.into_event() {
-        Ok(event) => LineKind::Event { time: event.time, keys: keys(&event, instance) },
+        Ok(event) => {
+            let (keys, news) = keys_and_news(&event, instance);
+            LineKind::Event { time: event.time, keys, news: news.map(Box::new) }
+        }
         Err(error) => unparsed(error.to_string()),
     }
 }

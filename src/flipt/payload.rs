@@ -68,6 +68,10 @@ impl<'a> Payload<'a> {
     }
 }
 
+/// So many ids, rules, distributions or constraints of one event are looked at; none that people made comes
+/// near.
+pub(super) const MAX_LISTED: usize = 4096;
+
 /// The strings of an array such as `rule_ids`, at most `limit`.
 pub(super) fn strings<'a>(array: Option<&'a RawValue>, limit: usize) -> Vec<Cow<'a, str>> {
     let mut found = Vec::new();

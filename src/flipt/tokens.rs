@@ -61,7 +61,7 @@ pub(super) fn for_each_item<'a>(json: &'a str, visit: impl FnMut(&'a RawValue)) 
 }
 
 /// What a JSON string says; `None` if the value is no string, or one with a lone surrogate.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     let inner = raw.get().strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
         return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
@@ -92,6 +92,13 @@ pub(crate) fn compact(json: &[u8], out: &mut Vec<u8>) -> bool {
         copy(value.get(), Escaping::Verbatim, out);
     }
     value.is_some()
+}
+
+/// One valid JSON value token for token, without whitespace between tokens.
+pub(crate) fn compacted(json: &str) -> String {
+    let mut out = Vec::with_capacity(json.len());
+    copy(json, Escaping::Verbatim, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Copies one valid JSON value token by token, without the whitespace between tokens.

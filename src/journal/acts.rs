@@ -113,6 +113,7 @@ pub(super) fn record(conn: &Connection, ledger: &mut Ledger, act: &Act) -> rusql
         detail: None,
         event_time: None,
         keys: Keys::barrier(Namespace::None),
+        news: None,
         trace: None,
     };
     let source = source(conn)?;

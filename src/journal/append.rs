@@ -6,10 +6,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
 use super::chain::{self, Accepted};
+use super::change_sets::is_own;
 use super::job::{Job, Refusal};
 use super::ledger::Ledger;
 use super::rows::{namespace_columns, number};
 use super::schema::{key, write_meta};
+use super::sources::knows;
+use super::states::{self, Coming};
 use super::{Advance, Append, AppendError, Appended, Journal, SourceId, running};
 use crate::event::{NewRecord, OrderRef, RecordKind, Timestamp};
 
@@ -38,7 +41,12 @@ struct AppendJob {
 
 impl AppendJob {
     fn new(append: Append, reply: oneshot::Sender<Result<Appended, AppendError>>) -> Self {
-        let growth_bytes = append.records.iter().map(|record| record.original.len() as u64 + ROW_BYTES).sum();
+        let growth = |record: &NewRecord| {
+            // The former state, and the new one, with lists of children.
+            let states = if record.news.as_ref().is_some_and(|news| news.state.is_some()) { 2 } else { 0 };
+            ((1 + states) * record.original.len()) as u64 + ROW_BYTES
+        };
+        let growth_bytes = append.records.iter().map(growth).sum();
         Self { append, growth_bytes, result: None, reply }
     }
 }
@@ -93,6 +101,7 @@ fn accept(
                 known += 1;
             }
         }
+        inserter.finish()?;
     }
     if ledger.heads.unparsed_bytes != unparsed_bytes {
         write_meta(conn, key::UNPARSED_BYTES, ledger.heads.unparsed_bytes.cast_signed())?;
@@ -176,9 +185,9 @@ impl<'a> Inserter<'a> {
         let insert = conn.prepare_cached(
             "INSERT INTO records (sequence, id, kind, source, incarnation, offset, epoch, framing, accepted_at,
                event_time, namespace_state, namespace, entity_kind, entity_id, order_key, digest, chain, detail,
-               traceparent, tracestate, original, running_ms)
+               traceparent, tracestate, original, running_ms, change_set, previous_sequence, previous)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-               ?21, ?22)
+               ?21, ?22, ?23, ?24, ?25)
              ON CONFLICT (id) DO NOTHING",
         )?;
         Ok(Self {
@@ -192,6 +201,11 @@ impl<'a> Inserter<'a> {
             running_ms,
             id: String::with_capacity(30),
         })
+    }
+
+    /// Writes what the records brought to the state of things.
+    fn finish(self) -> rusqlite::Result<()> {
+        self.ledger.states.flush(self.conn)
     }
 
     /// Whether there is still room for what could not be read.
@@ -219,6 +233,9 @@ impl<'a> Inserter<'a> {
         // Writing to a string cannot fail.
         let _ = write!(self.id, "{}", record.id);
         let (mut namespace_state, mut namespace) = namespace_columns(&record.keys.namespace);
+        if record.news.is_some() && knows(self.conn, &self.id)? {
+            return Ok(false);
+        }
         let order_key = match &record.keys.order {
             OrderRef::Known(order_key) => Some(order_key.as_str()),
             OrderRef::Through(entities) => {
@@ -255,6 +272,22 @@ impl<'a> Inserter<'a> {
         };
         let digest = chain::digest(&row);
         let link = chain::link(&heads.chain, &digest);
+        let placed = match (&record.news, order_key) {
+            (Some(news), Some(order_key)) => {
+                let accepted_at = Timestamp::from_unix_micros(self.now);
+                let (id, source) = (&*self.id, self.source);
+                let coming = Coming { record, news, order_key, id, source, sequence, accepted_at };
+                Some(self.ledger.states.place(self.conn, &coming)?)
+            }
+            _ => {
+                if record.kind == RecordKind::Event {
+                    self.ledger.states.pass();
+                }
+                None
+            }
+        };
+        let change_set = placed.as_ref().and_then(|placed| placed.change_set.as_deref());
+        let seen = placed.as_ref().and_then(|placed| placed.known.seen.and_then(|seen| seen.sequence));
         let inserted = self.insert.execute(params![
             row.sequence.cast_signed(),
             row.id,
@@ -278,6 +311,9 @@ impl<'a> Inserter<'a> {
             row.tracestate,
             row.original,
             self.running_ms,
+            change_set.filter(|set| !is_own(set, row.id)),
+            seen.map(u64::cast_signed),
+            placed.as_ref().map(|placed| states::kept(row.id, &placed.known)),
         ])?;
         if inserted == 0 {
             return Ok(false);

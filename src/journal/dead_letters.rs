@@ -89,7 +89,8 @@ pub(super) fn add(
         .prepare_cached(
             "INSERT INTO dead_letters (destination, sequence, code, message, attempts, died_at, size_bytes)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6,
-                     ?7 + COALESCE((SELECT length(original) FROM records WHERE sequence = ?2), 0))
+                     ?7 + COALESCE((SELECT length(original) + COALESCE(length(previous), 0)
+                       FROM records WHERE sequence = ?2), 0))
              ON CONFLICT (destination, sequence) DO NOTHING",
         )?
         .execute(params![
@@ -119,7 +120,8 @@ pub(super) fn remove(
 fn bytes(conn: &Connection) -> rusqlite::Result<u64> {
     conn.prepare_cached(
         "SELECT COALESCE(SUM(COALESCE(size_bytes, ?1 + COALESCE(
-           (SELECT length(original) FROM records WHERE records.sequence = dead_letters.sequence), 0))), 0)
+           (SELECT length(original) + COALESCE(length(previous), 0)
+              FROM records WHERE records.sequence = dead_letters.sequence), 0))), 0)
          FROM dead_letters",
     )?
     .query_row([LETTER_BYTES], |row| number(row, 0))
@@ -192,7 +194,7 @@ fn list(
     let (mut bytes, mut whole) = (0, 0);
     for letter in &mut letters {
         letter.record = record(&moment, names, letter.sequence)?;
-        bytes += letter.record.as_ref().map_or(0, |record| record.original.len());
+        bytes += letter.record.as_ref().map_or(0, |record| record.size_bytes());
         whole += 1;
         if bytes >= PAGE_BYTES {
             break;

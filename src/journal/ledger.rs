@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::number;
 use super::running::RunningClock;
 use super::schema::{Heads, key, read_meta};
+use super::states::States;
 use super::{DestinationId, SourceId};
 use crate::event::{Entity, Teaching};
 
@@ -115,6 +116,7 @@ pub(super) struct Ledger {
     pub(super) epoch_name: String,
     pub(super) clock: Arc<RunningClock>,
     pub(super) parents: Parents,
+    pub(super) states: States,
     instances: HashMap<SourceId, Arc<str>>,
     /// The cursor of every destination in the table, whether or not it was registered since the start.
     pub(super) cursors: HashMap<DestinationId, u64>,
@@ -139,6 +141,7 @@ impl Ledger {
             epoch_name: conn.query_row("SELECT name FROM epochs WHERE id = ?1", [epoch], |row| row.get(0))?,
             clock,
             parents: Parents::default(),
+            states: States::default(),
             instances: HashMap::new(),
             cursors: cursors(conn)?,
             loose: Vec::new(),
@@ -157,6 +160,7 @@ impl Ledger {
     /// Forgets what was read of rows that may have been rolled back.
     pub(super) fn forget(&mut self) {
         self.parents.forget();
+        self.states.forget();
         self.instances.clear();
     }
 

@@ -42,6 +42,7 @@ mod append;
 mod backup;
 mod batches;
 mod chain;
+mod change_sets;
 mod check;
 mod dead_letters;
 mod destination_types;
@@ -62,6 +63,7 @@ mod schema;
 mod settle;
 mod shared;
 mod sources;
+mod states;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -162,6 +164,7 @@ impl Journal {
             OpenError::Other(format!("cannot open {}: {error}", opened.files.database.display()))
         };
         let running = running::base(&opened.conn).map_err(|error| failed(&error))?;
+        states::forget_stale(&opened.conn).map_err(|error| failed(&error))?;
         if let Err(error) = running::stamp(&opened.conn, running) {
             tracing::warn!(%error, "records of an older release keep no running time");
         }
@@ -298,6 +301,16 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         self.send(Deed::new(work, waits_for_room, reply)).await;
         answer.await.unwrap_or_else(|_| Err(JournalError::Closed.into()))
+    }
+
+    /// Has the writer do something that may be done twice without harm.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection, &mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Call::new(work, reply)).await;
+        answer.await.unwrap_or(Err(JournalError::Closed))
     }
 
     fn call<T: Send + 'static>(

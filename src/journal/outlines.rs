@@ -3,8 +3,8 @@
 use rusqlite::{Connection, Row, params};
 
 use super::rows::{Names, is_alteration, namespace, number};
-use super::{Journal, JournalError, Outline};
-use crate::event::{Framing, RecordKind, Sequence, Timestamp};
+use super::{Journal, JournalError, Outline, states};
+use crate::event::{Framing, OrderKey, RecordKind, Sequence, Timestamp};
 
 /// So many bytes of originals are copied at once, at most; the first row is returned whatever its size.
 const MAX_BYTES: usize = 8 << 20;
@@ -28,7 +28,7 @@ impl Journal {
 
 /// The columns of an outline, in the order of [`outline`].
 const COLUMNS: &str = "sequence, kind, source, accepted_at, event_time, namespace_state, namespace, detail, \
-     length(original)";
+     length(original) + COALESCE(MAX(length(previous) - 16, 0), 0), order_key";
 
 fn after_sequence(
     conn: &Connection,
@@ -37,7 +37,7 @@ fn after_sequence(
     max_rows: usize,
     with_original: bool,
 ) -> rusqlite::Result<Vec<Outline>> {
-    let further = if with_original { ", framing, original" } else { "" };
+    let further = if with_original { ", framing, original, previous" } else { "" };
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {COLUMNS}{further} FROM records WHERE sequence > ?1 ORDER BY sequence LIMIT ?2"
     ))?;
@@ -52,8 +52,9 @@ fn after_sequence(
             if bytes > MAX_BYTES && !found.is_empty() {
                 break;
             }
-            let Some(original) = readable(row.get(10))? else { continue };
-            outline.original = Some((Framing::from_stored(row.get(9).unwrap_or(0)), original));
+            let Some(original) = readable(row.get(11))? else { continue };
+            outline.original = Some((Framing::from_stored(row.get(10).unwrap_or(0)), original));
+            outline.known = readable(known(row))?.flatten();
         }
         found.push(outline);
     }
@@ -69,6 +70,10 @@ fn readable<T>(read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
     }
 }
 
+fn known(row: &Row<'_>) -> rusqlite::Result<Option<Box<str>>> {
+    Ok(row.get_ref(12)?.as_blob_or_null()?.and_then(states::unverified))
+}
+
 fn outline(conn: &Connection, names: &mut Names, row: &Row<'_>) -> rusqlite::Result<Option<Outline>> {
     let Some(kind) = RecordKind::from_stored(row.get(1)?) else { return Ok(None) };
     Ok(Some(Outline {
@@ -80,6 +85,8 @@ fn outline(conn: &Connection, names: &mut Names, row: &Row<'_>) -> rusqlite::Res
         namespace: namespace(row.get(5)?, row.get(6)?),
         detail: row.get(7)?,
         size_bytes: number(row, 8)?,
+        order_key: row.get::<_, Option<String>>(9)?.map(OrderKey::from_stored),
         original: None,
+        known: None,
     }))
 }

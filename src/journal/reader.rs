@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::mpsc;
 
 use super::chain::Follower;
-use super::rows::{Names, STORED_COLUMNS, link_fits, number};
+use super::rows::{KNOWN_COLUMN, Names, STORED_COLUMNS, link_fits, number};
 use super::shared::Shared;
 use super::{Journal, JournalError, ReadLimit, ReadRow, open};
 use crate::event::Sequence;
@@ -115,7 +115,9 @@ fn rows_after(
         if found.len() >= limit.max_rows {
             break;
         }
-        bytes = bytes.saturating_add(row.get_ref(5)?.as_blob().map_or(0, <[u8]>::len));
+        for column in [5, KNOWN_COLUMN] {
+            bytes = bytes.saturating_add(row.get_ref(column)?.as_blob().map_or(0, <[u8]>::len));
+        }
         if bytes > limit.max_bytes && !found.is_empty() {
             break;
         }

@@ -265,7 +265,7 @@ fn next(
             None => ReadRow::Corrupt { sequence },
         };
         if let ReadRow::Record(record) = &row {
-            bytes = bytes.saturating_add(record.original.len());
+            bytes = bytes.saturating_add(record.size_bytes());
         }
         if bytes > limit.max_bytes && !found.is_empty() {
             break;

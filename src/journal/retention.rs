@@ -84,7 +84,7 @@ fn choose(conn: &Connection, removed_through: u64, wanted: Wanted) -> rusqlite::
     let mut chosen = Chosen::default();
     let (mut bytes, mut count) = (0_u64, 0_i64);
     let mut statement = conn.prepare_cached(
-        "SELECT sequence, accepted_at, kind, chain, length(original) FROM records
+        "SELECT sequence, accepted_at, kind, chain, length(original), COALESCE(length(previous), 0) FROM records
          WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3",
     )?;
     let mut rows =
@@ -100,7 +100,7 @@ fn choose(conn: &Connection, removed_through: u64, wanted: Wanted) -> rusqlite::
             return Ok(chosen);
         }
         let length = number(row, 4)?;
-        bytes += length + 400;
+        bytes += length + number(row, 5)? + 400;
         count += 1;
         if row.get::<_, i64>(2)? == RecordKind::Unparsed as i64 {
             chosen.unparsed_bytes += length;

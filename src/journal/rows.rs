@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::chain::{self, Accepted, Follower, Hash};
 use super::schema::{key, read_meta};
-use super::{ReadRow, running};
+use super::{ReadRow, change_sets, running, states};
 use crate::event::{
     Entity, EntityKind, EventId, Framing, Namespace, OrderKey, RecordKind, StoredRecord, Timestamp,
     TraceContext,
@@ -26,7 +26,10 @@ macro_rules! record_columns {
 pub(super) const RECORD_COLUMNS: &str = record_columns!();
 
 /// The columns that a record is read by: [`RECORD_COLUMNS`], and what is not verified.
-pub(super) const STORED_COLUMNS: &str = concat!(record_columns!(), ", running_ms");
+pub(super) const STORED_COLUMNS: &str = concat!(record_columns!(), ", running_ms, previous, change_set");
+
+/// Where [`STORED_COLUMNS`] has what was known around an event.
+pub(super) const KNOWN_COLUMN: usize = 22;
 
 /// SQLite's integers are signed; ours are stored bit for bit.
 pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
@@ -141,6 +144,13 @@ impl Names {
             Some(traceparent) => Some(TraceContext { traceparent, tracestate: row.get(17)? }),
             None => None,
         };
+        let id_text = row.get_ref(1)?.as_str()?;
+        let known = row.get_ref(KNOWN_COLUMN)?.as_blob_or_null()?.map(|kept| states::read(id_text, kept));
+        let order_key = row.get::<_, Option<String>>(14)?.map(OrderKey::from_stored);
+        let change_set = match row.get::<_, Option<String>>(23)? {
+            None if known.is_some() && order_key.is_some() => Some(change_sets::own(id_text)),
+            set => set,
+        };
         let running = match row.get::<_, Option<i64>>(21)? {
             Some(millis) => running::from_millis(millis),
             None => self.unstamped(conn)?,
@@ -156,11 +166,13 @@ impl Names {
             event_time: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_unix_micros),
             namespace,
             entity,
-            order_key: row.get::<_, Option<String>>(14)?.map(OrderKey::from_stored),
+            order_key,
             framing: Framing::from_stored(row.get(8)?),
             original: row.get(5)?,
             detail: row.get(15)?,
             trace,
+            known,
+            change_set: change_set.map(Into::into),
             running,
         }))
     }

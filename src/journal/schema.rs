@@ -19,7 +19,7 @@ pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 const READABLE_SINCE: i64 = 1;
 
 /// Migration n leads from schema n to n + 1.
-pub(super) const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
+pub(super) const MIGRATIONS: [&str; 3] = [FIRST, SECOND, THIRD];
 
 const FIRST: &str = r"
 -- All times are microseconds since 1970 in UTC; all sequences are those of `records`.
@@ -245,6 +245,44 @@ INSERT OR REPLACE INTO meta (key, value) VALUES
    1000 * COALESCE((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'running_seconds'), 0));
 ";
 
+// The first schema had another table of this name, which nothing was ever written to.
+const THIRD: &str = r"
+DROP TABLE entities;
+
+-- Last known state of each entity; all that shares an order key lies together.
+CREATE TABLE entities (
+  family TEXT NOT NULL,                      -- the order key
+  kind TEXT NOT NULL,
+  id TEXT NOT NULL,                          -- '': when rules or rollouts were last put in order
+  form INTEGER NOT NULL,                     -- 0 known, 1 too large to keep, 2 deleted
+  state TEXT,                                -- JSON, without distributions or constraints
+  parent TEXT,                               -- the rule of a distribution
+  position INTEGER NOT NULL,                 -- among its siblings, as Flipt lists them
+  told_at INTEGER NOT NULL,
+  is_imported INTEGER NOT NULL,
+  last_sequence INTEGER NOT NULL,
+  born_at INTEGER,                           -- of an owner: when an event told of its creation
+  is_whole INTEGER NOT NULL,                 -- of an owner: whether all that belongs to it is known
+  PRIMARY KEY (family, kind, id)
+) WITHOUT ROWID;
+
+-- Which rules and rollouts use a segment.
+CREATE TABLE segment_uses (
+  segment TEXT NOT NULL,                     -- its order key
+  family TEXT NOT NULL,                      -- the order key of the flag
+  kind TEXT NOT NULL,
+  id TEXT NOT NULL,
+  PRIMARY KEY (segment, family, kind, id)
+) WITHOUT ROWID;
+CREATE INDEX segment_uses_by_user ON segment_uses (family, kind, id);
+
+-- Namespaces (as order keys begin) of which all was imported.
+CREATE TABLE imports (
+  namespace TEXT PRIMARY KEY,
+  imported_at INTEGER NOT NULL
+) WITHOUT ROWID;
+";
+
 /// Keys of `meta`.
 pub(super) mod key {
     /// Row of the epoch that is written now.
@@ -273,6 +311,8 @@ pub(super) mod key {
     pub(crate) const LAST_DESTINATION: &str = "last_destination";
     /// Likewise of `replays`.
     pub(crate) const LAST_REPLAY: &str = "last_replay";
+    /// Every event up to this sequence has left its mark on the states of entities.
+    pub(crate) const STATES_THROUGH: &str = "states_through";
     /// Only in a copy: when it was made (microseconds). Whoever opens it begins a new epoch.
     pub(crate) const BACKUP: &str = "backup";
 }

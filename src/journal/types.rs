@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    Framing, Incarnation, Namespace, NewRecord, RecordKind, Sequence, StoredRecord, Timestamp,
+    Framing, Incarnation, Namespace, NewRecord, OrderKey, RecordKind, Sequence, StoredRecord, Timestamp,
 };
 
 /// How a journal is opened.
@@ -297,10 +297,14 @@ pub struct Outline {
     pub namespace: Namespace,
     /// JSON about records that are no event, or imported.
     pub detail: Option<String>,
-    /// The length of its original, in bytes.
+    /// About how much there is of it, as [`StoredRecord::size_bytes`] tells it.
     pub size_bytes: u64,
+    /// What it stays in order with.
+    pub order_key: Option<OrderKey>,
     /// How its line was wrapped, and the original, where it was asked for.
     pub original: Option<(Framing, Vec<u8>)>,
+    /// What was known around it when it was accepted, where the original was asked for.
+    pub known: Option<Box<str>>,
 }
 
 /// How much a reader copies at once.

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use super::job::Meaning;
 use super::retention::{self, Pages, Wanted};
-use super::running;
 use super::writer::Writer;
+use super::{running, states};
 use crate::event::Timestamp;
 
 /// Between two looks at the age of records.
@@ -126,8 +126,29 @@ impl Writer {
     fn hourly(&mut self) {
         self.upkeep.sweep_after = Some(0);
         let Some(conn) = &self.conn else { return };
-        if let Err(error) = running::save(conn, self.ledger.clock.now()) {
+        let states = &mut self.ledger.states;
+        let done = running::save(conn, self.ledger.clock.now()).and_then(|()| match self.upkeep.before {
+            Some(before) => states::prune_old(conn, states, before).map(drop),
+            None => Ok(()),
+        });
+        if let Err(error) = done {
             self.failed_upkeep(&error);
+        }
+    }
+
+    /// Keeps states within their share of the journal.
+    fn prune_states(&mut self) {
+        let Some(conn) = &self.conn else { return };
+        match states::prune(conn, &mut self.ledger.states, self.shared.max_size_bytes) {
+            Ok(0) => {}
+            Ok(rows) => {
+                tracing::warn!(
+                    rows,
+                    "states take too much of the journal: those heard of longest ago are forgotten"
+                );
+                self.upkeep.unchecked_bytes += rows * 512;
+            }
+            Err(error) => self.failed_upkeep(&error),
         }
     }
 
@@ -140,6 +161,9 @@ impl Writer {
     pub(super) fn maintain(&mut self) {
         if self.upkeep.unchecked_bytes >= self.upkeep.wal_limit_bytes() {
             self.checkpoint(false);
+        }
+        if self.ledger.states.is_worth_counting(self.shared.max_size_bytes) {
+            self.prune_states();
         }
         let high = self.shared.max_size_bytes - self.shared.max_size_bytes / 32;
         if self.upkeep.goal_bytes.is_none() && self.used_bytes() > high && self.worth_removing() {

@@ -241,6 +241,7 @@ impl Writer {
             }
             run("RELEASE request")?;
         }
+        self.ledger.states.seal(conn, self.ledger.heads.last)?;
         let running = self.ledger.clock.now();
         let save = running.saturating_sub(self.running_saved) >= running::SAVE_INTERVAL;
         if save {

@@ -77,7 +77,7 @@ fn every_captured_event_of_v0_2_has_its_keys_in_every_wrapping() {
         assert_eq!(text.lines().count(), expected.len(), "{file}");
         for (number, (line, expected)) in text.lines().zip(&expected).enumerate() {
             match read_line(line.as_bytes(), Framing::Auto, "f") {
-                LineKind::Event { time, keys } => {
+                LineKind::Event { time, keys, .. } => {
                     assert!(time.is_some(), "{file}:{}", number + 1);
                     assert_eq!(told(&keys), *expected, "{file}:{}", number + 1);
                 }

@@ -1,7 +1,9 @@
 mod body;
+mod changes;
 mod events;
 mod keys;
 mod lines;
+mod rewrite;
 
 pub(super) fn fixture(name: &str) -> String {
     let path = format!("{}/tests/fixtures/flipt/{name}", env!("CARGO_MANIFEST_DIR"));

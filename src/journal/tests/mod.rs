@@ -15,6 +15,7 @@ mod opening;
 mod removing;
 mod replays;
 mod salvaging;
+mod states;
 
 use std::path::Path;
 use std::time::Duration;
@@ -245,6 +246,7 @@ fn record(file: Incarnation, offset: u64, line: &str) -> NewRecord {
         detail: None,
         event_time: None,
         keys: keys("default", "flag-1"),
+        news: None,
         trace: None,
     }
 }

@@ -301,11 +301,11 @@ fn joined_record(name: Incarnation, joined: &Joined, reading: &Reading) -> Optio
 }
 
 fn whole_record(name: Incarnation, offset: u64, text: &[u8], reading: &Reading) -> Option<NewRecord> {
-    let (kind, detail, event_time, keys) = match read_line(text, reading.framing, &reading.instance) {
-        LineKind::Event { time, keys } => (RecordKind::Event, None, time, keys),
+    let (kind, detail, event_time, keys, news) = match read_line(text, reading.framing, &reading.instance) {
+        LineKind::Event { time, keys, news } => (RecordKind::Event, None, time, keys, news),
         LineKind::Unparsed { reason } => {
             let detail = serde_json::to_string(&UnparsedDetail { reason }).ok();
-            (RecordKind::Unparsed, detail, None, Keys::barrier(Namespace::None))
+            (RecordKind::Unparsed, detail, None, Keys::barrier(Namespace::None), None)
         }
         LineKind::Ignored => return None,
     };
@@ -318,6 +318,7 @@ fn whole_record(name: Incarnation, offset: u64, text: &[u8], reading: &Reading) 
         detail,
         event_time,
         keys,
+        news,
         trace: None,
     })
 }
@@ -340,6 +341,7 @@ fn oversized_record(
         detail: serde_json::to_string(&detail).ok(),
         event_time: None,
         keys: Keys::barrier(Namespace::None),
+        news: None,
         trace: None,
     }
 }

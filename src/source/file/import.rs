@@ -64,6 +64,7 @@ impl FileSource {
             relay_name: plan.name.clone(),
             name: name.to_owned(),
             instance: source.instance.clone(),
+            single_writer: source.single_writer,
             plan: file.clone(),
             data_dir: plan.data_dir.clone(),
             journal: journal.clone(),
@@ -80,7 +81,7 @@ impl FileSource {
 /// When the file cannot be read or the journal refuses; everything up to there is kept.
 pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Imported, ImportError> {
     let journal = &source.journal;
-    let source_row = journal.register_source(&source.name, &source.instance)?;
+    let source_row = source.register()?;
     let rows = journal.incarnations(source_row.id)?;
     let file = File::open(path)?;
     let head = read_at(&file, 0, WINDOW_BYTES)?;

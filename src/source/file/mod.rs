@@ -27,7 +27,7 @@ use tokio::sync::watch as published;
 
 use crate::config::plan::FileSourcePlan;
 use crate::event::Timestamp;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, SourceRow};
 use watch::Signal;
 
 /// What a source needs to know of the relay around it.
@@ -39,6 +39,8 @@ pub struct FileSource {
     pub name: String,
     /// The Flipt it belongs to.
     pub instance: String,
+    /// Whether its files tell every change to that Flipt: only then is told what was before.
+    pub single_writer: bool,
     /// What to read, and how.
     pub plan: FileSourcePlan,
     /// Where the journal lives: changes there are nobody's events.
@@ -105,6 +107,13 @@ pub struct RunningSource {
 }
 
 impl FileSource {
+    /// Blocking: its row in the journal.
+    fn register(&self) -> Result<SourceRow, JournalError> {
+        let row = self.journal.register_source(&self.name, &self.instance)?;
+        self.journal.set_shared_writers(row.id, !self.single_writer)?;
+        Ok(row)
+    }
+
     /// What each of its lines is read with.
     fn reading(&self) -> follow::Reading {
         follow::Reading {

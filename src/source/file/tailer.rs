@@ -94,7 +94,7 @@ impl Tailer {
         signals: Sender<Signal>,
         status: watch::Sender<SourceStatus>,
     ) -> Result<Self, JournalError> {
-        let row = source.journal.register_source(&source.name, &source.instance)?;
+        let row = source.register()?;
         let rows = source.journal.incarnations(row.id)?;
         let poll = source.plan.watch == WatchMode::Poll;
         let watch = Watch::new(signals, source.data_dir.clone(), poll);
@@ -391,6 +391,7 @@ impl Tailer {
             detail: None,
             event_time: None,
             keys: Keys::barrier(Namespace::None),
+            news: None,
             trace: None,
         };
         self.close_row(row, vec![gap])

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::Delivery;
 use super::envelope::{Opened, infinitive, write_json};
-use super::{Delivery, text};
-use crate::event::{EntityKind, RecordKind};
+use crate::event::{EntityKind, RecordKind, text};
 
 /// The content type of one event, attributes and data together.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";

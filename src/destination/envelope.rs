@@ -6,10 +6,15 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Delivery;
-use crate::event::{EntityKind, OversizedDetail, RecordKind, StoredRecord, UnparsedDetail};
-use crate::flipt::{self, Actor, AuditEvent, Payload};
+use super::telling::{Reading, Source, sentence_of};
+use crate::event::{
+    Closed, Deed, EntityKind, Known, OversizedDetail, RecordKind, SeenBy, Sequence, Several, StoredRecord,
+    Timestamp, UnparsedDetail, Without,
+};
+use crate::flipt::{self, Actor, AuditEvent, ChangeKind, Compared, Difference, Payload, in_compact_form};
 
 #[derive(Serialize)]
 struct Head<'a> {
@@ -26,9 +31,45 @@ struct Head<'a> {
     environment: Option<&'a str>,
     namespace: Option<&'a str>,
     entity: Option<EntityView<'a>>,
-    actor: Option<Actor<'a>>,
-    change: Option<()>,
-    summary: Option<()>,
+    actor: Option<&'a Actor<'a>>,
+    change: Option<ChangeView<'a>>,
+    summary: String,
+    change_set: Option<&'a str>,
+}
+
+/// What an event changed. All of it is from what was known when it was accepted.
+#[derive(Serialize)]
+struct ChangeView<'a> {
+    kind: Option<ChangeKind>,
+    live: Option<bool>,
+    changed: Option<Cow<'a, [String]>>,
+    before: Option<Cow<'a, RawValue>>,
+    after: Option<Cow<'a, RawValue>>,
+    differences: Option<&'a [Difference]>,
+    more_differences: bool,
+    before_seen_at: Option<Timestamp>,
+    before_sequence: Option<Sequence>,
+    before_from: Option<SeenBy>,
+    without_before: Option<Without>,
+    late: Option<LateView<'a>>,
+    closed: Option<&'a Several<Closed>>,
+    moved: Option<Vec<MovedView<'a>>>,
+}
+
+/// What a late event met.
+#[derive(Serialize)]
+struct LateView<'a> {
+    newest: Timestamp,
+    current: Option<Cow<'a, RawValue>>,
+    deleted: bool,
+}
+
+/// A rule or rollout with another place than before.
+#[derive(Serialize)]
+struct MovedView<'a> {
+    id: &'a str,
+    was: Option<u32>,
+    now: u32,
 }
 
 #[derive(Serialize)]
@@ -56,8 +97,14 @@ struct Kept<'a> {
 /// are its own; only whitespace between tokens and the framing of standard output are left out.
 pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
     let record = &delivery.record;
-    let json = Opened::json(record);
-    let opened = Opened::new(record, &json);
+    let source = Source::open(delivery);
+    let opened = source.opened();
+    let read = Reading::of(&source, &opened);
+    let compared = read.as_ref().and_then(compare);
+    let mut reading = read;
+    if let Some(reading) = &mut reading {
+        reading.differences = compared.as_ref().and_then(|compared| compared.differences.as_ref());
+    }
     let head = Head {
         spec: "1",
         id: record.id.to_string(),
@@ -70,16 +117,54 @@ pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
         instance: &record.instance,
         environment: delivery.environment.as_deref(),
         namespace: record.namespace.known(),
-        entity: opened.entity(),
-        actor: opened.event.as_ref().map(AuditEvent::actor).filter(|actor| !actor.is_empty()),
-        change: None,
-        summary: None,
+        entity: opened.entity_of(reading.as_ref().map(|reading| &reading.payload)),
+        actor: reading.as_ref().map(|reading| &reading.actor).filter(|actor| !actor.is_empty()),
+        change: compared.as_ref().map(|compared| change(compared, &source.known)),
+        summary: sentence_of(delivery, reading.as_ref()).to_string(),
+        change_set: record.change_set.as_deref(),
     };
     write_json(&head, out);
     out.pop();
     out.extend_from_slice(b",\"data\":");
     opened.write_data(out);
     out.push(b'}');
+}
+
+/// Denied attempts, and events that say nothing, changed nothing.
+fn compare<'a>(reading: &Reading<'a>) -> Option<Compared<'a>> {
+    reading.event.payload.filter(|_| !reading.event.is_denied())?;
+    Some(flipt::compared(reading.event, &reading.payload, reading.known))
+}
+
+fn change<'a>(compared: &'a Compared<'_>, known: &'a Known) -> ChangeView<'a> {
+    let seen = known.seen.filter(|_| compared.before.is_some());
+    let differences = compared.differences.as_ref();
+    ChangeView {
+        kind: compared.kind,
+        live: compared.live,
+        changed: compared.changed(),
+        before: compared.before.as_deref().map(in_compact_form),
+        after: compared.after.map(in_compact_form),
+        differences: differences.map(|told| &*told.list),
+        more_differences: differences.is_some_and(|told| told.more),
+        before_seen_at: seen.map(|seen| seen.at),
+        before_sequence: seen.and_then(|seen| seen.sequence),
+        before_from: seen.map(|seen| seen.by),
+        without_before: known.without.filter(|_| compared.before.is_none()),
+        late: known.late.as_ref().map(|late| LateView {
+            newest: late.newest,
+            current: late.current.as_deref().map(in_compact_form),
+            deleted: late.is_deleted,
+        }),
+        closed: known.closed.as_ref(),
+        moved: (compared.deed == Deed::Reordered).then(|| moved(known)),
+    }
+}
+
+fn moved(known: &Known) -> Vec<MovedView<'_>> {
+    let places = (1..).zip(&known.order);
+    let moved = places.filter(|(now, place)| place.was != Some(*now));
+    moved.map(|(now, place)| MovedView { id: &place.id, was: place.was, now }).collect()
 }
 
 /// The `type` of a record, such as `flipt.flag.updated` or `audit_relay.gap`.
@@ -132,24 +217,39 @@ impl<'a> Opened<'a> {
 
     /// What it is about.
     pub(super) fn entity(&self) -> Option<EntityView<'a>> {
+        self.entity_of(None)
+    }
+
+    /// The same, where its payload may be read already.
+    fn entity_of(&self, payload: Option<&Payload<'a>>) -> Option<EntityView<'a>> {
         let entity = self.record.entity.as_ref()?;
         let key = match entity.kind {
             EntityKind::Flag | EntityKind::Segment | EntityKind::Namespace => {
                 Some(Cow::Borrowed(&*entity.id))
             }
-            EntityKind::Variant => self
-                .event
-                .as_ref()
-                .and_then(|event| event.payload)
-                .and_then(|payload| Payload::read(payload).key),
+            EntityKind::Variant => match payload {
+                Some(payload) => payload.key.clone(),
+                None => self
+                    .event
+                    .as_ref()
+                    .and_then(|event| event.payload)
+                    .and_then(|payload| Payload::read(payload).key),
+            },
             _ => None,
         };
         Some(EntityView { kind: entity.kind.as_str(), id: &entity.id, key })
     }
 
+    /// Whether it is an event, and surely without the framing of standard output, which has such a text.
+    fn is_bare_event(&self) -> bool {
+        let json = self.event.as_ref().and_then(|_| std::str::from_utf8(self.json).ok());
+        json.is_some_and(|json| !json.contains("\"AUDIT\""))
+    }
+
     /// Appends `data`.
     pub(super) fn write_data(&self, out: &mut Vec<u8>) {
         let is_whole = match self.record.kind {
+            RecordKind::Event if self.is_bare_event() => flipt::compact(self.json, out),
             RecordKind::Event => flipt::event_data(self.json, out).is_ok(),
             RecordKind::Gap | RecordKind::Act => flipt::compact(self.json, out),
             RecordKind::Unparsed | RecordKind::Oversized => false,

@@ -8,10 +8,11 @@ pub mod cloudevents;
 pub mod console;
 pub mod envelope;
 pub mod file;
+pub mod redact;
 pub mod retry_after;
 pub mod signing;
+pub mod telling;
 pub mod template;
-mod text;
 pub mod verdict;
 pub mod webhook;
 
@@ -187,6 +188,12 @@ pub trait Destination: Send + Sync {
 
     /// Reads what came back at `now`.
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome;
+
+    /// The beginning of what a receiver said, on one line, without what it repeats of this destination's
+    /// secrets; nothing, unless the destination knows how.
+    fn excerpt(&self, _body: &[u8]) -> String {
+        String::new()
+    }
 }
 
 /// Reads what came back from a write on this machine; an HTTP answer to one means a mix-up, and is tried again.

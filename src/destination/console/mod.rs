@@ -1,8 +1,7 @@
 //! The console: one readable line for each record, or the envelope as one line of JSON.
 
-mod sentence;
-
 use super::envelope::envelope;
+use super::telling::{Tone, sentence};
 use super::{Delivery, Destination, Limits, Outbound, Outcome, RenderContext, Rendered, Request, Response};
 use crate::config::plan::{BatchPlan, ConsolePlan};
 use crate::event::Timestamp;
@@ -34,7 +33,7 @@ impl Destination for Console {
             if self.plan.json {
                 envelope(delivery, &mut bytes);
             } else {
-                bytes.extend_from_slice(sentence::line(delivery).as_bytes());
+                bytes.extend_from_slice(line(delivery).as_bytes());
             }
             bytes.push(b'\n');
         }
@@ -48,4 +47,13 @@ impl Destination for Console {
     fn classify(&self, response: &Response, _: Timestamp) -> Outcome {
         super::classify_local(response)
     }
+}
+
+/// The line, without its newline: time of day in UTC, and what happened.
+fn line(delivery: &Delivery) -> String {
+    let record = &delivery.record;
+    let time = record.event_time.unwrap_or(record.accepted_at).to_utc();
+    let sentence = sentence(delivery);
+    let mark = if sentence.tone == Tone::Warning { "⚠ " } else { "" };
+    format!("{:02}:{:02}:{:02}  {mark}{sentence}", time.hour(), time.minute(), time.second())
 }

@@ -15,9 +15,9 @@ pub use samples::samples;
 
 use super::Delivery;
 use super::envelope::envelope;
-use super::text::one_line;
 use crate::config::plan::TemplatePlan;
 use crate::config::secret::Secret;
+use crate::event::text::one_line;
 
 /// The largest body that a template may make, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;

@@ -52,7 +52,7 @@ fn untrusted_text_does_no_harm() {
     let event = r#"{"type":"flag","action":"updated","metadata":{"actor":{"name":"\u001b[2JAnn\r\n00:00:00  Bob \u202e"}},"payload":{"key":"a\u0007b","namespace_key":"x\ny"},"timestamp":"2026-11-22T14:14:02Z"}"#;
     assert_eq!(
         line(event),
-        "14:14:02  \u{fffd}[2JAnn 00:00:00 Bob \u{fffd} updated flag a\u{fffd}b in namespace x y\n"
+        "14:14:02  \u{fffd}[2JAnn 00:00:00 Bob \u{fffd} saved a\u{fffd}b in namespace x y · earlier state not known\n"
     );
     let long = format!(r#"{{"type":"flag","action":"updated","payload":{{"key":"{}"}}}}"#, "k".repeat(5000));
     assert!(line(&long).chars().count() < 200);
@@ -69,7 +69,8 @@ fn the_actor_is_the_best_known_name() {
         let event = format!(
             r#"{{"type":"flag","action":"deleted","metadata":{{"actor":{actor}}},"payload":{{"key":"a"}},"timestamp":"2026-11-22T14:14:02+01:00"}}"#
         );
-        assert_eq!(line(&event), format!("13:14:02  {expected} deleted flag a in production (default)\n"));
+        let expected = format!("13:14:02  {expected} deleted flag a in production (default)");
+        assert_eq!(line(&event), format!("{expected} · earlier state not known\n"));
     }
 }
 

@@ -1,10 +1,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::telling::{all, flag, late, order, seen, told};
 use super::{FILES, act, deliveries, fixture, gap, oversized, record, unparsed};
 use crate::destination::Delivery;
 use crate::destination::envelope::envelope;
-use crate::event::{Framing, RecordKind};
+use crate::destination::telling::sentence;
+use crate::event::{Framing, Known, RecordKind};
 
 fn validator() -> jsonschema::Validator {
     let schema: Value = serde_json::from_str(include_str!("../../../docs/envelope.schema.json")).unwrap();
@@ -94,7 +96,14 @@ fn an_envelope_tells_what_the_event_tells() {
     assert_eq!(flag["environment"], "production");
     assert_eq!(flag["entity"], json!({"type": "flag", "id": "checkout", "key": "checkout"}));
     assert_eq!(flag["actor"], json!({"authentication": "none", "ip": "127.0.0.1"}));
-    assert_eq!(flag["change"], Value::Null);
+    assert_eq!((&flag["change"]["before"], &flag["change"]["differences"]), (&Value::Null, &Value::Null));
+    assert_eq!(flag["change"]["without_before"], "not_kept");
+    assert_eq!(flag["change"]["after"], flag["data"]["payload"]);
+    assert_eq!(
+        flag["summary"],
+        "Someone saved checkout in production (default) · now ON, default variant on · earlier state not known"
+    );
+    assert_eq!(flag["change_set"], Value::Null);
 
     assert_eq!(at(7)["entity"]["key"], "on");
     assert_eq!(at(9)["entity"].get("key"), None, "a deleted variant tells only its id");
@@ -104,7 +113,68 @@ fn an_envelope_tells_what_the_event_tells() {
     assert_eq!(denied["type"], "flipt.flag.update_denied");
     assert_eq!((&denied["namespace"], &denied["entity"]), (&Value::Null, &Value::Null));
     assert_eq!(denied["actor"]["name"], "Ann");
-    assert_eq!(denied["data"]["payload"], Value::Null);
+    assert_eq!((&denied["data"]["payload"], &denied["change"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn an_envelope_tells_what_changed() {
+    let validator = validator();
+    let mut delivery =
+        told("flag", "updated", &flag(true), &Known { live: Some(true), ..seen(1, &flag(false)) });
+    delivery.record.change_set = Some("cs_0c6v9n2k1r00000g3x8d5t2m4p".into());
+    let value = valid(&validator, &delivery);
+    assert_eq!(
+        value["change"],
+        json!({
+            "kind": "behaviour", "live": true, "changed": ["enabled"], "before": flag(false), "after": flag(true),
+            "differences": [{"pointer": "/enabled", "old": false, "new": true}], "more_differences": false,
+            "before_seen_at": "2026-11-22T13:14:02Z", "before_sequence": 7, "before_from": "event",
+            "without_before": null, "late": null, "closed": null, "moved": null,
+        })
+    );
+    assert_eq!(value["summary"], "Ann turned checkout ON in production");
+    assert_eq!(value["change_set"], "cs_0c6v9n2k1r00000g3x8d5t2m4p");
+
+    let value = valid(&validator, &told("flag", "updated", &flag(true), &late(Some(&flag(false)))));
+    assert_eq!(
+        value["change"]["late"],
+        json!({"newest": "2026-11-22T14:15:42Z", "deleted": false, "current": flag(false)})
+    );
+    assert_eq!(
+        (&value["change"]["without_before"], &value["change"]["before"]),
+        (&json!("late"), &Value::Null)
+    );
+
+    let value = valid(&validator, &order(&[("b", Some(2)), ("a", Some(1)), ("c", Some(3))], "rule"));
+    assert_eq!(
+        value["change"]["moved"],
+        json!([{"id": "b", "was": 2, "now": 1}, {"id": "a", "was": 1, "now": 2}])
+    );
+    assert_eq!(value["change"]["before"]["rule_ids"], json!(["a", "b", "c"]));
+    assert_eq!(value["change"]["changed"], json!(["rank"]));
+}
+
+#[test]
+fn whatever_can_be_told_validates_and_is_told_alike_again() {
+    let validator = validator();
+    for delivery in all() {
+        let value = valid(&validator, &delivery);
+        assert_eq!(value["summary"], sentence(&delivery).to_string());
+        assert_eq!(rendered(&delivery), rendered(&delivery.clone()));
+        let change = &value["change"];
+        if let (Some(before), Some(differences)) =
+            (change["before"].as_object(), change["differences"].as_array())
+        {
+            assert_eq!(differences.is_empty(), change["changed"] == json!([]), "{before:?}");
+        }
+    }
+}
+
+#[test]
+fn a_state_over_several_lines_stays_on_one() {
+    let mut delivery = told("flag", "updated", &flag(true), &Known::default());
+    delivery.record.known = Some("{\"before\":{\n\"enabled\": false\n}}".into());
+    assert!(rendered(&delivery).contains("\"before\":{\"enabled\":false}"));
 }
 
 #[test]

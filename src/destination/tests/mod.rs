@@ -2,6 +2,8 @@ mod cloudevents;
 mod console;
 mod envelope;
 mod file;
+mod redact;
+mod telling;
 mod template;
 mod webhook;
 
@@ -61,6 +63,8 @@ pub(super) fn record(
         original,
         detail,
         trace: None,
+        known: None,
+        change_set: None,
         running: std::time::Duration::ZERO,
     }
 }
@@ -69,7 +73,7 @@ pub(super) fn record(
 pub(super) fn deliveries(lines: &str) -> Vec<Delivery> {
     let mut taught = HashMap::new();
     let accept = |(place, line): (usize, &str)| {
-        let LineKind::Event { time, keys } = read_line(line.as_bytes(), Framing::Auto, "flipt") else {
+        let LineKind::Event { time, keys, .. } = read_line(line.as_bytes(), Framing::Auto, "flipt") else {
             panic!("no event: {line}");
         };
         let Keys { mut namespace, entity, order, teaches } = keys;
@@ -122,7 +126,12 @@ pub(super) fn oversized() -> Delivery {
 
 pub(super) fn act() -> Delivery {
     Delivery {
-        record: record(RecordKind::Act, 4, r#"{"act":"replay","to":"siem"}"#, None),
+        record: record(
+            RecordKind::Act,
+            4,
+            r#"{"act":"replay","destination":"siem","by":"ann (uid 1000)","records":40,"detail":{}}"#,
+            None,
+        ),
         environment: Some("production".into()),
     }
 }

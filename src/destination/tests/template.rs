@@ -63,6 +63,7 @@ fn every_field_of_the_envelope_is_a_variable() {
         "actor",
         "change",
         "summary",
+        "change_set",
         "data",
     ];
     let body = names.map(|name| format!("\"{name}\": {{{{ {name} }}}}")).join(", ");
@@ -257,6 +258,27 @@ fn there_is_a_sample_of_every_kind() {
     kinds.sort();
     kinds.dedup();
     assert_eq!(kinds.len(), samples.len());
+}
+
+#[test]
+fn samples_tell_changes_as_events_do() {
+    let template = json_template(
+        "{\"said\": {{ summary }}, \"set\": {{ change_set }}, \"known\": {{ change is not none }}, \
+          \"before\": {{ change.before if change else none }}}",
+    );
+    let all: Vec<Value> =
+        samples().iter().map(|sample| serde_json::from_str(&made(&template, sample)).unwrap()).collect();
+    let said: Vec<&str> = all.iter().map(|made| made["said"].as_str().unwrap()).collect();
+    assert!(said.contains(&"Someone turned checkout ON in production (default) · default variant none → on · name “Checkout <A&B>” → “Checkout” · description “new \"flow\" ☃” → none"), "{said:#?}");
+    assert!(said.iter().any(|said| said.starts_with("Someone changed the split of checkout")), "{said:#?}");
+    for (made, sample) in all.iter().zip(samples()) {
+        let is_denied = made["said"].as_str().unwrap().contains("not allowed");
+        let changes = sample.record.kind == RecordKind::Event && !is_denied;
+        assert_eq!(made["known"], changes);
+        assert_eq!(made["set"].is_string(), changes);
+    }
+    assert!(all.iter().any(|made| made["known"] == true && made["before"].is_null()), "some have none");
+    assert!(all.iter().any(|made| made["before"].is_object()), "some have one");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use url::Url;
 
 use crate::config::plan::{WebhookFormat, WebhookPlan};
-use crate::destination::text::one_line;
+use crate::event::text::one_line;
 
 /// Longer answers are shown up to here.
 const EXCERPT_CHARACTERS: usize = 200;
@@ -16,9 +16,14 @@ const SHORTEST_SECRET: usize = 6;
 /// What came back, in a sentence without secrets.
 pub(super) fn message(status: u16, body: &[u8], plan: &WebhookPlan) -> String {
     let redirect = if (300..400).contains(&status) { ", and redirects are not followed" } else { "" };
-    let excerpt = one_line(&redacted(&String::from_utf8_lossy(body), plan), EXCERPT_CHARACTERS);
+    let excerpt = excerpt(body, plan);
     let colon = if excerpt.is_empty() { "" } else { ": " };
     format!("the receiver answered {status}{redirect}{colon}{excerpt}")
+}
+
+/// The beginning of a body, without secrets.
+pub(super) fn excerpt(body: &[u8], plan: &WebhookPlan) -> String {
+    one_line(&redacted(&String::from_utf8_lossy(body), plan), EXCERPT_CHARACTERS)
 }
 
 /// Receivers like to repeat what they were sent: the path they do not know, the token they do not trust.

@@ -208,6 +208,10 @@ impl Destination for Webhook {
             }
         }
     }
+
+    fn excerpt(&self, body: &[u8]) -> String {
+        answer::excerpt(body, &self.plan)
+    }
 }
 
 fn flipt_form(record: &StoredRecord) -> Result<Vec<u8>, String> {

@@ -69,7 +69,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A problem; where a destination lacks the value of a reference, one that stops it alone.
+    /// A problem; where a destination, or what asks Flipt, lacks the value of a reference, one that stops it
+    /// alone.
     fn refuse(
         &mut self,
         spot: Spot<'_>,
@@ -84,6 +85,10 @@ impl Walk<'_> {
                 let key = spot.path.strip_prefix("destinations.").unwrap_or_default();
                 let reason = format!("{}: {message}", key.split_once('.').map_or(key, |(_, key)| key));
                 self.found.blocked.entry(destination.to_owned()).or_insert(reason);
+                self.found.missing.push(problem);
+            }
+            None if referenced && matches!(spot.path, "flipt.url" | "flipt.token") => {
+                self.found.flipt_is_blocked = true;
                 self.found.missing.push(problem);
             }
             _ => self.found.problems.push(problem),

@@ -66,6 +66,10 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What is accepted and not acted on yet.
     pub notes: Vec<Problem>,
+    /// Samples that do not go where they must. They stop nothing but `check`.
+    pub failed_tests: Vec<Problem>,
+    /// How many samples there are.
+    pub tests: usize,
     /// The files that were read: the configuration, then what it includes.
     pub files: Vec<PathBuf>,
     /// The files that references name.
@@ -131,7 +135,12 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         }
     };
     let origins = Origins { file: &root, variables: &variables };
-    let context = Context { origins: &origins, blocked: &found.blocked, references: options.references };
+    let context = Context {
+        origins: &origins,
+        blocked: &found.blocked,
+        flipt_is_blocked: found.flipt_is_blocked,
+        references: options.references,
+    };
     let mut built = build::build(&raw, &context);
     problems.append(&mut built.problems);
     if !problems.is_empty() {
@@ -143,6 +152,8 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         plan: built.plan,
         warnings: Problems::settled(built.warnings, &files).0,
         notes: Problems::settled(built.notes, &files).0,
+        failed_tests: Problems::settled(built.failed_tests, &files).0,
+        tests: raw.tests.len(),
         files,
         secret_files: found.secret_files,
     })

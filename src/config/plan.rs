@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::secret::Secret;
-use crate::event::{Framing, Timestamp};
+use crate::event::{Framing, Namespace, Timestamp};
 use crate::routing::RouteTable;
 
 /// A validated configuration.
@@ -17,6 +17,10 @@ pub struct Plan {
     pub name: String,
     /// Where journal, lock and reserve live.
     pub data_dir: PathBuf,
+    /// The Flipt to ask at start for what no event has told yet.
+    pub flipt: Option<FliptPlan>,
+    /// The address of Flipt for people, for links; also where nothing is asked of it.
+    pub external_url: Option<String>,
     /// Sources by name.
     pub sources: BTreeMap<String, SourcePlan>,
     /// Destinations by name.
@@ -47,6 +51,26 @@ impl Plan {
         let sources = self.sources.iter();
         sources.filter_map(|(name, source)| Some((name.clone(), source.environment.clone()?))).collect()
     }
+
+    /// The environment of what enters by `source` and belongs to `namespace`.
+    #[must_use]
+    pub fn environment_of(&self, source: &str, namespace: &Namespace) -> Option<Arc<str>> {
+        let fixed = self.sources.get(source).and_then(|source| source.environment.as_ref());
+        fixed.or_else(|| self.routes.environments.of(namespace)).cloned()
+    }
+}
+
+/// A Flipt that answers questions.
+#[derive(Debug, Clone)]
+pub struct FliptPlan {
+    /// Its address for the relay.
+    pub url: Arc<Secret>,
+    /// A token that may read.
+    pub token: Option<Secret>,
+    /// Its address for people.
+    pub external_url: Option<String>,
+    /// The instance that it is, by the word that sources use.
+    pub instance: String,
 }
 
 /// How long and how much the journal keeps.
@@ -82,6 +106,8 @@ pub struct SourcePlan {
     pub instance: String,
     /// The environment of all its events, where the source fixes it.
     pub environment: Option<Arc<str>>,
+    /// Whether it sees every change of its Flipt; where it does not, no state before a change is told.
+    pub single_writer: bool,
     /// What it is.
     pub kind: SourceKind,
 }
@@ -166,6 +192,8 @@ pub struct DestinationPlan {
     pub backlog_max_bytes: Option<u64>,
     /// So many rejected records in a row block the endpoint instead of dead-lettering on.
     pub reject_limit: u32,
+    /// What it is not to see; `None`: it sees everything.
+    pub redact: Option<RedactPlan>,
     /// Renders and counts, sends nothing.
     pub observe: bool,
     /// Drops what waits, and whatever comes.
@@ -179,6 +207,36 @@ pub struct DestinationPlan {
     /// Differs, as good as surely, where anything that decides about an answer differs: address, headers,
     /// credentials. Tells of no secret: of these it holds two bytes of a hash.
     pub fingerprint: String,
+}
+
+impl DestinationPlan {
+    /// Whether it trusts, or goes through, what others do not.
+    #[must_use]
+    pub fn has_own_connection(&self) -> bool {
+        self.tls != TlsPlan::default() || self.proxy.is_some()
+    }
+}
+
+/// What a destination is not to see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactPlan {
+    /// The e-mail address of who did it.
+    pub email: Option<Redaction>,
+    /// Where from.
+    pub ip: Option<Redaction>,
+    /// The name.
+    pub name: Option<Redaction>,
+    /// Fields of the payload by their names, wherever they stand in it.
+    pub fields: BTreeMap<String, Redaction>,
+}
+
+/// What becomes of something that a destination is not to see; the later one hides more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Redaction {
+    /// Something else stands there.
+    Mask,
+    /// It is not there.
+    Drop,
 }
 
 /// How many requests in how long.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use url::Url;
+
 /// A value that is used and never shown: `Debug` and `Display` print `[redacted]`, and it does not
 /// serialize.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +35,15 @@ impl fmt::Display for Secret {
     }
 }
 
+/// An address as anybody may see it: all of it where there is nothing but scheme, host and port.
+pub(crate) fn address(url: &str) -> String {
+    let Ok(url) = Url::parse(url) else { return "[secret]".to_owned() };
+    let Some(host) = url.host_str() else { return "[secret]".to_owned() };
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let has_more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    format!("{}://{host}{port}/{}", url.scheme(), if has_more { "…" } else { "" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +53,19 @@ mod tests {
         let secret = Secret::new("hunter2");
         assert!(!format!("{secret:?} {secret} {:?}", vec![&secret]).contains("hunter2"));
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn an_address_shows_where_to_and_no_more() {
+        for (url, expected) in [
+            ("https://audit.example.com", "https://audit.example.com/"),
+            ("https://audit.example.com:8443/", "https://audit.example.com:8443/"),
+            ("https://user:pw@audit.example.com/", "https://audit.example.com/"),
+            ("https://hooks.example.com/services/T0/B0/x", "https://hooks.example.com/…"),
+            ("https://audit.example.com/?key=x", "https://audit.example.com/…"),
+            ("no address", "[secret]"),
+        ] {
+            assert_eq!(address(url), expected);
+        }
     }
 }

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 mod delivering;
+mod instances;
 mod language;
 mod layering;
 mod meaning;
 mod messages;
+mod owning;
 mod privacy;
+mod redacting;
 mod robustness;
+mod samples;
 mod schema;
 
 /// A directory with files, and a configuration loaded from it.

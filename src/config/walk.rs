@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) notes: Vec<Problem>,
     /// Destinations that lack the value of a reference, and why.
     pub(super) blocked: BTreeMap<String, String>,
+    /// That the address or the token of Flipt lacks the value of a reference.
+    pub(super) flipt_is_blocked: bool,
     /// The same as problems.
     pub(super) missing: Vec<Problem>,
     /// The files that references name.
@@ -178,14 +180,14 @@ impl<'a> Walk<'a> {
                 object.insert(key.clone(), any(value));
                 continue;
             }
-            let later = property.get("x-later").filter(|_| self.is_written(at));
-            if later == Some(&Json::Bool(true)) && self.quiet == 0 {
+            let later = property.get("x-later").is_some() && self.is_written(at);
+            if later && self.quiet == 0 {
                 let note = self.place(at, true, NOT_YET, None, None);
                 self.found.notes.push(note);
             }
-            self.quiet += usize::from(later.is_some());
+            self.quiet += usize::from(later);
             let value = self.value(property, at);
-            self.quiet -= usize::from(later.is_some());
+            self.quiet -= usize::from(later);
             if let Some(value) = value {
                 object.insert(key.clone(), value);
             }

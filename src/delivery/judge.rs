@@ -1,14 +1,19 @@
 //! Whether a record goes to one destination, and which environment it belongs to.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::event::{Framing, Namespace, RecordKind, StoredRecord, Timestamp};
-use crate::flipt;
+use crate::event::{Framing, Known, Namespace, OrderKey, RecordKind, StoredRecord, Timestamp};
+use crate::flipt::{self, AuditEvent, ChangeFacts};
 use crate::journal::{Outline, ReplaySelection};
-use crate::routing::{EventFacts, EventPattern, Facts, RouteTable};
+use crate::routing::{
+    ActorFacts, DifferenceFacts, EventFacts, EventPattern, Facts, Lazy, Owners, Route, RouteDecision,
+    RouteTable,
+};
 
 /// What was decided on a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +35,8 @@ pub struct Judge {
     source_environments: Arc<BTreeMap<String, Arc<str>>>,
     /// Events older than this are not for it.
     since: Option<Timestamp>,
-    /// Whether the routes ask for what only the event itself tells.
-    asks_event_words: bool,
+    /// Whether the routes ask for what only the event can tell.
+    asks_event: bool,
 }
 
 /// What a decision is made from.
@@ -42,6 +47,84 @@ struct Subject<'a> {
     namespace: &'a Namespace,
     detail: Option<&'a str>,
     original: Option<(Framing, &'a [u8])>,
+    order_key: Option<&'a OrderKey>,
+    known: Option<&'a str>,
+}
+
+impl<'a> Subject<'a> {
+    fn of(record: &'a StoredRecord) -> Self {
+        Self {
+            kind: record.kind,
+            source: &record.source,
+            time: record.event_time.unwrap_or(record.accepted_at),
+            namespace: &record.namespace,
+            detail: record.detail.as_deref(),
+            original: Some((record.framing, &record.original)),
+            order_key: record.order_key.as_ref(),
+            known: record.known.as_deref(),
+        }
+    }
+
+    /// Hands on what can be found out; it is found out when it is asked for.
+    fn with_facts<T>(
+        &self,
+        environment: Option<&str>,
+        owners: &Owners,
+        use_them: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
+        let (json, event, owner) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let (actor, live, change) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let json = || json.get_or_init(|| self.json()).as_deref();
+        let event = || event.get_or_init(|| json().and_then(AuditEvent::read)).as_ref();
+        let actor = || actor.get_or_init(|| event().map(|event| surface(event, None))).as_ref();
+        let live = || {
+            *live.get_or_init(|| {
+                let live = Known::read_live(self.known)?;
+                surface(event()?, Some(live)).live
+            })
+        };
+        let change = || {
+            change.get_or_init(|| event().map(|event| flipt::facts(event, &Known::read(self.known)))).as_ref()
+        };
+        let owner = || owner.get_or_init(|| self.order_key.and_then(OrderKey::owner)).as_ref();
+        use_them(&Facts {
+            record: self.kind,
+            source: self.source,
+            event: Lazy::Ask(&|| event().map(words)),
+            namespace: self.namespace,
+            environment,
+            owner: Lazy::Ask(&|| owner().map(|(kind, key)| (*kind, key.as_str()))),
+            actor: Lazy::Ask(&|| actor().map(ActorFacts::from)),
+            live: Lazy::Ask(&live),
+            change: Lazy::Ask(&|| change().map(DifferenceFacts::from)),
+            owners,
+        })
+    }
+
+    fn json(&self) -> Option<Cow<'a, [u8]>> {
+        let (framing, original) = self.original.filter(|_| self.kind == RecordKind::Event)?;
+        flipt::unwrap(original, framing).ok()
+    }
+}
+
+/// Finds out what routes may ask of a record, when they ask.
+pub fn with_facts<T>(
+    record: &StoredRecord,
+    environment: Option<&str>,
+    owners: &Owners,
+    use_them: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
+    Subject::of(record).with_facts(environment, owners, use_them)
+}
+
+/// What each route makes of a record of `environment`, and why.
+#[must_use]
+pub fn decisions<'r>(
+    routes: &'r RouteTable,
+    record: &StoredRecord,
+    environment: Option<&str>,
+) -> Vec<(&'r Route, RouteDecision)> {
+    with_facts(record, environment, &routes.owners, |facts| routes.decisions(facts))
 }
 
 impl Judge {
@@ -54,13 +137,13 @@ impl Judge {
         source_environments: Arc<BTreeMap<String, Arc<str>>>,
         since: Option<Timestamp>,
     ) -> Self {
-        let asks_event_words = routes.as_ref().is_some_and(|routes| routes.asks_event_words(destination));
-        Self { destination: destination.to_owned(), routes, source_environments, since, asks_event_words }
+        let asks_event = routes.as_ref().is_some_and(|routes| routes.asks_event(destination));
+        Self { destination: destination.to_owned(), routes, source_environments, since, asks_event }
     }
 
     /// Whether an outline must bring the original along.
     pub(super) fn asks_original(&self) -> bool {
-        self.asks_event_words
+        self.asks_event
     }
 
     /// Whether a route takes a record there, however old it is.
@@ -69,14 +152,7 @@ impl Judge {
     }
 
     pub(super) fn decide(&self, record: &StoredRecord) -> Decision {
-        self.decide_on(&Subject {
-            kind: record.kind,
-            source: &record.source,
-            time: record.event_time.unwrap_or(record.accepted_at),
-            namespace: &record.namespace,
-            detail: record.detail.as_deref(),
-            original: Some((record.framing, &record.original)),
-        })
+        self.decide_on(&Subject::of(record))
     }
 
     pub(super) fn decide_outline(&self, outline: &Outline) -> Decision {
@@ -87,6 +163,8 @@ impl Judge {
             namespace: &outline.namespace,
             detail: outline.detail.as_deref(),
             original: outline.original.as_ref().map(|(framing, original)| (*framing, original.as_slice())),
+            order_key: outline.order_key.as_ref(),
+            known: outline.known.as_deref(),
         })
     }
 
@@ -105,19 +183,8 @@ impl Judge {
         if is_journal_only(subject.detail) {
             return Decision::NotRouted;
         }
-        let original =
-            subject.original.filter(|_| self.asks_event_words && subject.kind == RecordKind::Event);
-        let decide = |event: Option<EventFacts<'_>>| {
-            let facts = Facts {
-                record: subject.kind,
-                source: subject.source,
-                event,
-                namespace: subject.namespace,
-                environment: environment.as_deref(),
-            };
-            routes.goes_to(&self.destination, &facts)
-        };
-        if !with_words(original, decide) {
+        let goes = |facts: &Facts<'_>| routes.goes_to(&self.destination, facts);
+        if !subject.with_facts(environment.as_deref(), &routes.owners, goes) {
             return Decision::NotRouted;
         }
         // Flipt tells whole seconds: an event of the second in which counting began is not too old.
@@ -128,19 +195,14 @@ impl Judge {
     }
 }
 
-/// Reads the words of an event, where it is one, and hands them on.
-fn with_words<T>(
-    original: Option<(Framing, &[u8])>,
-    use_them: impl FnOnce(Option<EventFacts<'_>>) -> T,
-) -> T {
-    let json = original.and_then(|(framing, original)| flipt::unwrap(original, framing).ok());
-    let text = json.as_deref().and_then(|json| std::str::from_utf8(json).ok());
-    let event = text.and_then(|text| flipt::AuditEvent::parse(text).ok());
-    use_them(event.as_ref().map(|event| EventFacts {
-        noun: &event.noun,
-        verb: &event.action,
-        status: &event.status,
-    }))
+/// What an event tells of itself, whatever it changed: nothing is compared.
+fn surface(event: &AuditEvent<'_>, live: Option<bool>) -> ChangeFacts {
+    let event = AuditEvent { payload: None, ..event.clone() };
+    flipt::facts(&event, &Known { live, ..Known::default() })
+}
+
+fn words<'a>(event: &'a AuditEvent<'_>) -> EventFacts<'a> {
+    EventFacts { noun: &event.noun, verb: &event.action, status: &event.status }
 }
 
 /// Which records of the journal a replay means, beside those it names.
@@ -173,19 +235,13 @@ fn fits(patterns: &[EventPattern], record: &StoredRecord) -> bool {
     if patterns.is_empty() {
         return true;
     }
-    let original = (record.kind == RecordKind::Event).then_some((record.framing, record.original.as_slice()));
-    with_words(original, |event| {
-        let takes = |pattern: &str, word: &str| pattern == "*" || pattern == word;
-        event.is_some_and(|event| {
-            patterns
-                .iter()
-                .any(|pattern| takes(&pattern.noun, event.noun) && takes(&pattern.verb, event.verb))
-        })
+    flipt::with_event(record, |event| {
+        event.is_some_and(|event| patterns.iter().any(|pattern| pattern.matches(&event.noun, &event.action)))
     })
 }
 
 /// Whether a record was imported for the journal alone.
-fn is_journal_only(detail: Option<&str>) -> bool {
+pub(crate) fn is_journal_only(detail: Option<&str>) -> bool {
     #[derive(Deserialize, Default)]
     struct Detail {
         #[serde(default)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sources::is_glob;
-use super::{Judge, fingerprint, webhook};
+use super::{Judge, fingerprint, redact, webhook};
 use crate::config::plan::{
     BatchPlan, ConsolePlan, DeliverSince, DestinationKind, DestinationPlan, FileDestinationPlan, RatePlan,
     RetryPlan, TlsPlan,
@@ -39,7 +39,6 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
             }
             Destination::Otlp(_) => ("otlp", Err(later("otlp"))),
         };
-        let kind = kind.and_then(|kind| held_back(common).map_or(Ok(kind), Err));
         let is_later = kind.as_ref().is_err_and(|why| why.ends_with(NOT_YET));
         if let Err(why) = &kind
             && is_later
@@ -79,11 +78,6 @@ const NOT_YET: &str = "is accepted, and not acted on yet in this version";
 
 fn later(kind: &str) -> String {
     format!("a `{kind}` destination {NOT_YET}")
-}
-
-/// Keys that keep a destination from doing what it should not: without them it must not run.
-fn held_back(common: &Common) -> Option<String> {
-    (!common.redact.0.is_empty()).then(|| format!("`redact` {NOT_YET}"))
 }
 
 /// What all kinds have; what the kind itself decides is left empty.
@@ -130,6 +124,7 @@ fn plan(
         expire_after,
         backlog_max_bytes: backlog(path, common, expire_after.is_some(), raw.journal.max_size.0, judge),
         reject_limit: common.reject_limit,
+        redact: redact::build(path, &common.redact, judge),
         observe: common.observe,
         discard: common.discard,
         renamed_from: common.renamed_from.as_ref().map(|name| name.0.clone()),

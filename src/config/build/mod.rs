@@ -2,8 +2,12 @@
 
 mod destinations;
 mod fingerprint;
+mod flipt;
 mod holds;
+mod owners;
+mod redact;
 mod routes;
+mod samples;
 mod sources;
 mod webhook;
 
@@ -24,6 +28,8 @@ pub(super) struct Context<'a> {
     pub(super) origins: &'a Origins<'a>,
     /// Destinations that lack the value of a reference, and why.
     pub(super) blocked: &'a BTreeMap<String, String>,
+    /// That the address or the token of Flipt lacks the value of a reference.
+    pub(super) flipt_is_blocked: bool,
     pub(super) references: References,
 }
 
@@ -33,6 +39,8 @@ pub(super) struct Built {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) notes: Vec<Problem>,
+    /// What the samples of the configuration show to be wrong.
+    pub(super) failed_tests: Vec<Problem>,
 }
 
 /// Collects what is to say.
@@ -75,14 +83,18 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
     let environments = environments(raw, &mut judge);
     let sources = sources::build(raw, &mut judge);
     let destinations = destinations::build(raw, &mut judge);
-    let routes = routes::build(raw, &environments, &destinations, &mut judge);
+    let owners = Arc::new(owners::build(raw, &mut judge));
+    let routes = routes::build(raw, &environments, &owners, &destinations, &mut judge);
     listeners(raw, &mut judge);
+    let flipt = flipt::build(raw, &sources, &mut judge);
     let plan = Plan {
         name: raw.name.0.clone(),
         data_dir: PathBuf::from(&raw.data_dir.0),
+        flipt,
+        external_url: raw.flipt.external_url.as_ref().map(|url| url.0.expose().to_owned()),
         sources,
         destinations,
-        routes: RouteTable { environments, routes },
+        routes: RouteTable { environments, owners, routes },
         journal: JournalPlan { keep: raw.journal.keep.0, max_size_bytes: raw.journal.max_size.0 },
         dead_letters_max_bytes: raw.dead_letters.max_size.0.min(raw.journal.max_size.0 / 8),
         health_listen: raw.health.listen.0,
@@ -98,7 +110,11 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
         shutdown_timeout: raw.shutdown_timeout.0,
         shutdown_keep_reading: raw.shutdown_keep_reading.0,
     };
-    Built { plan, problems: judge.problems, warnings: judge.warnings, notes: judge.notes }
+    // What is wrong with the routes themselves is told first.
+    let failed_tests =
+        if judge.problems.is_empty() { samples::failed(raw, &plan, context) } else { Vec::new() };
+    let Judge { problems, warnings, notes, .. } = judge;
+    Built { plan, problems, warnings, notes, failed_tests }
 }
 
 /// The rules in the order of writing: the first that fits wins.

@@ -5,32 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Judge, holds};
 use crate::config::plan::DestinationPlan;
 use crate::config::raw::Raw;
-use crate::config::raw::route::{RecordWord, Route as RawRoute, UnknownWord, When};
+use crate::config::raw::route::{ActorWord, KindWord, RecordWord, Route as RawRoute, UnknownWord, When};
 use crate::config::scalars::Wildcard;
 use crate::event::{EntityKind, RecordKind};
-use crate::routing::{Conditions, Environments, EventPattern, Pattern, Route};
+use crate::routing::{Conditions, Environments, EventPattern, Owners, Pattern, Route, UNKNOWN};
 
 /// Flipt's verbs.
-const VERBS: [&str; 3] = ["created", "updated", "deleted"];
+pub(super) const VERBS: [&str; 3] = ["created", "updated", "deleted"];
 /// Flipt's statuses.
-const STATUSES: [&str; 2] = ["success", "denied"];
-/// The word for what is not known.
-const UNKNOWN: &str = "unknown";
+pub(super) const STATUSES: [&str; 2] = ["success", "denied"];
 
 pub(super) fn build(
     raw: &Raw,
     environments: &Environments,
+    owners: &Owners,
     destinations: &BTreeMap<String, DestinationPlan>,
     judge: &mut Judge<'_>,
 ) -> Vec<Route> {
-    let known = Known::new(raw, environments);
+    let known = Known::new(raw, environments, owners);
     let mut used = BTreeSet::new();
     let mut routes: Vec<Route> = Vec::new();
     for (name, written) in &raw.routes {
         let path = format!("routes.{name}");
         targets(&path, written, raw, destinations, judge);
         used.extend(written.to.0.iter().map(|target| target.0.as_str()));
-        let mut judged = |key: &str, written: Option<&When>| {
+        let mut judged = |key: &str, written: Option<&When>, records: &[RecordKind]| {
             let written = written?;
             let path = format!("{path}.{key}");
             let before = judge.problems.len();
@@ -40,17 +39,22 @@ pub(super) fn build(
             }
             let conditions = conditions(&path, written, &known, judge);
             // Words that are wrong are told already; what they make of the whole is no news.
+            let mut asked = conditions.clone();
+            if asked.record.is_empty() {
+                asked.record = records.to_vec();
+            }
             if judge.problems.len() == before
-                && let Some(why) = holds::never(&conditions, environments, known.sources_fix_environment)
+                && let Some(why) = holds::never(&asked, environments, known.sources_fix_environment)
             {
                 judge.problem(&path, &format!("can never hold: {why}"), None);
             }
             Some(conditions)
         };
-        let when = judged("when", written.when.as_ref());
-        let unless = judged("unless", written.unless.as_ref());
+        let when = judged("when", written.when.as_ref(), &[]).unwrap_or_default();
+        // It is asked only of records of the kinds that `when` takes.
+        let unless = judged("unless", written.unless.as_ref(), &when.record);
         let to = written.to.0.iter().map(|target| target.0.clone()).collect();
-        routes.push(Route { name: name.clone(), when: when.unwrap_or_default(), unless, to });
+        routes.push(Route { name: name.clone(), when, unless, to });
     }
     routes.sort_by_key(|route| judge.context.origins.position("routes", &route.name));
     for name in raw.destinations.keys().filter(|name| !used.contains(name.as_str())) {
@@ -67,19 +71,17 @@ pub(super) fn build(
 struct Known<'a> {
     sources: Vec<&'a str>,
     environments: Vec<&'a str>,
+    teams: Vec<&'a str>,
+    fields: Vec<&'a str>,
     sources_fix_environment: bool,
 }
 
 impl<'a> Known<'a> {
-    fn new(raw: &'a Raw, environments: &'a Environments) -> Self {
-        use crate::config::raw::source::Source;
+    fn new(raw: &'a Raw, environments: &'a Environments, owners: &'a Owners) -> Self {
         let fixed: Vec<&str> = raw
             .sources
             .values()
-            .filter_map(|source| match source {
-                Source::File(source) => source.common.environment.as_ref(),
-                Source::Http(source) => source.common.environment.as_ref(),
-            })
+            .filter_map(|source| source.common().environment.as_ref())
             .map(|name| name.0.as_str())
             .collect();
         let mut names: Vec<&str> = environments.rules.iter().map(|rule| &*rule.name).collect();
@@ -89,7 +91,13 @@ impl<'a> Known<'a> {
             }
         }
         names.push(UNKNOWN);
+        let mut teams: Vec<&str> = owners.0.iter().map(|owner| &*owner.team).collect();
+        teams.sort_unstable();
+        teams.dedup();
+        teams.push(UNKNOWN);
         Self {
+            teams,
+            fields: holds::field_names().into_iter().chain([UNKNOWN]).collect(),
             sources: raw.sources.keys().map(String::as_str).collect(),
             environments: names,
             sources_fix_environment: !fixed.is_empty(),
@@ -123,7 +131,10 @@ fn targets(
 fn other_names(raw: &Raw, judge: &mut Judge<'_>) {
     let names: Vec<&str> = raw.destinations.keys().map(String::as_str).collect();
     let mut lists = vec![("problems.to".to_owned(), &raw.problems.to)];
-    lists.extend(raw.tests.iter().enumerate().map(|(index, test)| (format!("tests[{index}].to"), &test.to)));
+    for (index, test) in raw.tests.iter().enumerate() {
+        lists.push((format!("tests[{index}].to"), &test.to));
+        lists.push((format!("tests[{index}].not_to"), &test.not_to));
+    }
     for (path, list) in lists {
         for (index, name) in list.0.iter().enumerate().filter(|(_, name)| !names.contains(&name.0.as_str())) {
             if !judge.is_written(&format!("destinations.{}", name.0)) {
@@ -139,14 +150,11 @@ fn is_empty(when: &When) -> bool {
             .iter()
             .any(|list| !list.0.is_empty())
         || !when.record.0.is_empty()
-        || asks_unknown_facts(when);
-    !asks
-}
-
-fn asks_unknown_facts(when: &When) -> bool {
-    [&when.keys, &when.teams, &when.actors, &when.changed, &when.kind].iter().any(|list| !list.0.is_empty())
+        || [&when.keys, &when.teams, &when.actors, &when.changed].iter().any(|list| !list.0.is_empty())
+        || !when.kind.0.is_empty()
         || !when.actor_kind.0.is_empty()
-        || when.live.is_some()
+        || when.live.is_some();
+    !asks
 }
 
 fn conditions(path: &str, when: &When, known: &Known<'_>, judge: &mut Judge<'_>) -> Conditions {
@@ -191,8 +199,32 @@ fn conditions(path: &str, when: &When, known: &Known<'_>, judge: &mut Judge<'_>)
             .map(|event| EventPattern { noun: event.0.clone(), verb: event.1.clone() })
             .collect(),
         record: when.record.0.iter().map(|word| record(*word)).collect(),
-        asks_unknown_facts: asks_unknown_facts(when),
+        keys: list("keys", &when.keys.0, "", None),
+        teams: list("teams", &when.teams.0, "no entry of `owners` names this team", Some(&known.teams)),
+        actors: list("actors", &when.actors.0, "", None),
+        changed: list("changed", &when.changed.0, "no event shows such a field", Some(&known.fields)),
+        live: when.live,
+        kind: when.kind.0.iter().map(|word| Pattern::new(kind_word(*word))).collect(),
+        actor_kind: when.actor_kind.0.iter().map(|word| Pattern::new(actor_word(*word))).collect(),
         unknown_matches: when.unknown == UnknownWord::Match,
+    }
+}
+
+fn kind_word(word: KindWord) -> &'static str {
+    match word {
+        KindWord::Behaviour => "behaviour",
+        KindWord::Text => "text",
+        KindWord::Access => "access",
+        KindWord::Unknown => UNKNOWN,
+    }
+}
+
+fn actor_word(word: ActorWord) -> &'static str {
+    match word {
+        ActorWord::Person => "person",
+        ActorWord::Token => "token",
+        ActorWord::Automation => "automation",
+        ActorWord::Unknown => UNKNOWN,
     }
 }
 

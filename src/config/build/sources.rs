@@ -26,6 +26,7 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Source
         };
         plans.insert(name.clone(), plan(common, kind));
     }
+    writers(raw, &mut plans, judge);
     overlaps(&plans, judge);
     plans
 }
@@ -34,6 +35,7 @@ fn plan(common: &SourceCommon, kind: SourceKind) -> SourcePlan {
     SourcePlan {
         instance: common.instance.0.clone(),
         environment: common.environment.as_ref().map(|name| Arc::from(name.0.as_str())),
+        single_writer: common.single_writer.unwrap_or(true),
         kind,
     }
 }
@@ -101,6 +103,45 @@ fn takes_copies(pattern: &str) -> bool {
     is_glob(pattern)
         && glob::Pattern::new(pattern)
             .is_ok_and(|glob| glob.matches(&format!("{}.1", pattern.replace(['*', '?'], "a"))))
+}
+
+/// Decides which sources see all of their Flipt, where nobody says so: those that are its only one.
+fn writers(raw: &Raw, plans: &mut BTreeMap<String, SourcePlan>, judge: &mut Judge<'_>) {
+    let mut sources_of: BTreeMap<String, usize> = BTreeMap::new();
+    for plan in plans.values() {
+        *sources_of.entry(plan.instance.clone()).or_default() += 1;
+    }
+    let mut told: Vec<String> = Vec::new();
+    for (name, plan) in plans.iter_mut() {
+        let written = raw.sources.get(name).and_then(|source| source.common().single_writer);
+        if written.is_some() {
+            continue;
+        }
+        let path = format!("sources.{name}");
+        plan.single_writer = sources_of.get(&plan.instance) == Some(&1);
+        if !plan.single_writer && !told.contains(&plan.instance) {
+            let message = format!(
+                "the instance `{}` has several sources: the state before a change is not told for it (write \
+                 `single_writer: true` on those of its sources that see every change)",
+                plan.instance
+            );
+            judge.warn(&path, &message);
+            told.push(plan.instance.clone());
+        }
+        if let SourceKind::File(file) = &plan.kind
+            && plan.single_writer
+            && let Some(index) = file.paths.iter().position(|path| is_glob(directory(path)))
+        {
+            let message = "several replicas of Flipt may write here: the state before a change is not told (write \
+                           `single_writer: true` if this source sees every change, in order)";
+            judge.warn(&format!("{path}.path[{index}]"), message);
+            plan.single_writer = false;
+        }
+    }
+}
+
+fn directory(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
 /// Tells of sources of one Flipt through which the same events could come twice.

@@ -59,7 +59,7 @@ fn one_event_a_request(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) {
         let message = format!("`format: {word}` sends one event a request");
         judge.problem(&format!("{path}.batch.max_events"), &message, Some("1, or `format: envelope`"));
     }
-    if webhook.format == FormatWord::Flipt && !webhook.common.redact.0.is_empty() {
+    if webhook.format == FormatWord::Flipt && judge.is_written(&format!("{path}.redact")) {
         let message = "`format: flipt` sends the event as it came";
         judge.problem(&format!("{path}.redact"), message, Some("no such key, or `format: envelope`"));
     }

@@ -72,9 +72,8 @@ pub(in crate::config) struct Common {
     pub(in crate::config) reject_limit: u32,
     /// Which records it takes by their own time: all, those since the journal first saw it, or since a time.
     pub(in crate::config) deliver_since: Option<Since>,
-    /// Fields that are left out, such as `actor.email`, `actor.ip` or `payload.attachment`.
-    #[schemars(extend("x-later" = "stops"))]
-    pub(in crate::config) redact: Many<Wildcard>,
+    /// What it is not to see of events. Routes decide on whole events nevertheless.
+    pub(in crate::config) redact: Redact,
     /// Renders and counts, sends nothing.
     pub(in crate::config) observe: bool,
     /// The former name of this destination, whose backlog it takes over.
@@ -96,7 +95,7 @@ impl Default for Common {
             backlog: Backlog::default(),
             reject_limit: 20,
             deliver_since: None,
-            redact: Many::default(),
+            redact: Redact::default(),
             observe: false,
             renamed_from: None,
             discard: false,
@@ -114,6 +113,19 @@ pub(in crate::config) const KIND_DEFAULTS: [(&str, &str, &str); 7] = [
     ("relay", "never", "beginning"),
     ("otlp", "never", "beginning"),
 ];
+
+/// What a destination is not to see: `actor.email`, `actor.ip`, `actor.name` (a picture and a login go with name
+/// and address), and names of fields of the payload, such as `attachment`, wherever they stand in it. Of what
+/// could not be read as an event it gets nothing then.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(in crate::config) struct Redact {
+    /// What is left out. That such a field changed is still told.
+    pub(in crate::config) drop: Many<Wildcard>,
+    /// What shows as `[redacted]`; within one event other values show as `[redacted 2]` and so on.
+    pub(in crate::config) mask: Many<Wildcard>,
+}
 
 /// How failed attempts are repeated.
 #[derive(Clone, Deserialize, JsonSchema)]

@@ -40,7 +40,6 @@ pub(in crate::config) struct Raw {
     /// Where journal, lock and reserve live.
     pub(in crate::config) data_dir: PathText,
     /// The Flipt that is relayed: for links, and for what there was before the first event.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) flipt: Flipt,
     /// Environments and the namespaces that belong to each; the first that fits wins.
     #[schemars(extend("x-names" = true))]
@@ -57,7 +56,6 @@ pub(in crate::config) struct Raw {
     #[schemars(extend("x-names" = true))]
     pub(in crate::config) routes: BTreeMap<String, route::Route>,
     /// Who owns what.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) owners: Vec<route::Owner>,
     /// Files or globs, relative to this file, with further `routes`, `owners` and `tests`.
     pub(in crate::config) include: Many<PathGlob>,
@@ -80,7 +78,6 @@ pub(in crate::config) struct Raw {
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) problems: ProblemsSection,
     /// Samples and where they must go, for `check`.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) tests: Vec<route::Test>,
     /// How long a shutdown may deliver what waits.
     pub(in crate::config) shutdown_timeout: Period,
@@ -126,12 +123,14 @@ pub(in crate::config) struct RelayName(pub(in crate::config) String);
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Flipt {
-    /// Its address for the relay.
+    /// Its address for the relay, which asks at start for what no event has told yet.
     pub(in crate::config) url: Option<UrlText>,
     /// Its address for people.
     pub(in crate::config) external_url: Option<UrlText>,
     /// A token that may read.
     pub(in crate::config) token: Option<SecretText>,
+    /// The instance that it is, by the word that sources use; without it the only one that they name.
+    pub(in crate::config) instance: Option<Name>,
 }
 
 /// What is kept, and how long.

@@ -17,6 +17,16 @@ pub(in crate::config) enum Source {
     Http(HttpSource),
 }
 
+impl Source {
+    /// What every source has.
+    pub(in crate::config) fn common(&self) -> &SourceCommon {
+        match self {
+            Self::File(source) => &source.common,
+            Self::Http(source) => &source.common,
+        }
+    }
+}
+
 /// What every source has.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -25,9 +35,10 @@ pub(in crate::config) struct SourceCommon {
     pub(in crate::config) instance: Name,
     /// The environment of all its events, where the source fixes it.
     pub(in crate::config) environment: Option<Name>,
-    /// Whether one Flipt alone writes here: what is not seen here did not happen.
-    #[schemars(extend("x-later" = true))]
-    pub(in crate::config) single_writer: bool,
+    /// Whether this source sees every change of its Flipt, so that the state before one can be told. Without it
+    /// that is so where the instance has no other source; say `false` where several replicas of Flipt write
+    /// and each relay sees a part.
+    pub(in crate::config) single_writer: Option<bool>,
     /// Silence longer than this is a problem to tell.
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) silent_after: Expiry,
@@ -38,7 +49,7 @@ impl Default for SourceCommon {
         Self {
             instance: Name("flipt".into()),
             environment: None,
-            single_writer: true,
+            single_writer: None,
             silent_after: Expiry(None),
         }
     }

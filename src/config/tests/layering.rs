@@ -108,6 +108,7 @@ sources: {flipt: {type: file, path: /a}}
 destinations: {screen: {type: console}, other: {type: console}}
 routes:
   everything: {to: screen}
+owners: [{flags: a, team: b}]
 ";
 
 #[test]
@@ -115,23 +116,39 @@ fn included_files_add_routes_owners_and_tests() {
     let desk = Desk::new();
     desk.write("routes.d/a.yaml", "routes: {payments: {when: {types: flag}, to: other}}\n");
     desk.write("routes.d/b.yaml", "owners: [{flags: checkout, team: payments}]\n");
+    desk.write(
+        "routes.d/c.yaml",
+        "owners: [{segments: beta, team: growth}]\ntests:\n- {event: {type: token, action: created}, to: screen}\n- {event: {type: flag, action: created}, to: screen}\n",
+    );
     let loaded = desk.load(ROUTED).unwrap();
     let names: Vec<&str> = loaded.plan.routes.routes.iter().map(|route| route.name.as_str()).collect();
     assert_eq!(names, ["everything", "payments"]);
-    assert_eq!(loaded.files.len(), 3);
-    assert!(loaded.notes[0].to_string().contains("routes.d/b.yaml:1:1: owners: "), "{:?}", loaded.notes);
+    assert_eq!(loaded.files.len(), 4);
+    let owners: Vec<&str> = loaded.plan.routes.owners.0.iter().map(|owner| &*owner.team).collect();
+    assert_eq!(owners, ["b", "payments", "growth"]);
+    assert_eq!((&loaded.notes, &loaded.warnings, loaded.tests), (&vec![], &vec![], 2));
+    let failed: Vec<String> = loaded.failed_tests.iter().map(ToString::to_string).collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert!(
+        failed[0].ends_with("routes.d/c.yaml:4:42: tests[1].to: `other` gets it: route `payments` takes it"),
+        "{failed:?}"
+    );
 }
 
 #[test]
 fn problems_of_included_files_name_the_right_file() {
     let desk = Desk::new();
-    desk.write("routes.d/a.yaml", "routes:\n  everything: {to: screen}\n  more: {to: scren}\n");
+    desk.write(
+        "routes.d/a.yaml",
+        "routes:\n  everything: {to: screen}\n  more: {to: scren}\nowners: [{team: payments}]\n",
+    );
     desk.write("routes.d/b.yaml", "log: {level: debug}\nroute: {}\n");
     assert_eq!(
         desk.problems(ROUTED),
         "\
 routes.d/a.yaml:2:3: routes.everything: already defined in audit-relay.yaml:5; expected each name once
 routes.d/a.yaml:3:14: routes.more.to[0]: there is no such destination; expected `other` or `screen`; did you mean `screen`?
+routes.d/a.yaml:4:10: owners[1]: this team owns nothing; expected `flags`, `segments` or `namespaces`
 routes.d/b.yaml:1:1: log: not a key of an included file; expected `routes`, `owners` or `tests`
 routes.d/b.yaml:2:1: route: not a key of an included file; expected `routes`, `owners` or `tests`; did you mean `routes`?"
     );

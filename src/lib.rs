@@ -8,7 +8,8 @@
 //! * [`journal`]: the ordered, durable log of records, one SQLite database;
 //! * [`source`]: where records enter; [`routing`]: which of them go where;
 //! * [`destination`]: what a destination is (two pure functions and its limits), one folder a kind;
-//! * [`delivery`]: the lane of each destination, retries, the one sender;
+//! * [`delivery`]: a plan made into destinations, the lane of each, retries, the one sender;
+//! * [`priming`]: what Flipt's own API tells at start, asked by that sender;
 //! * [`config`]: what may be written in the configuration, and the plan that it means;
 //! * [`telemetry`]: how the relay tells what it does;
 //! * [`admin`]: what operators may ask of a relay, and the control socket by which they ask;
@@ -23,6 +24,7 @@ pub mod destination;
 pub mod event;
 pub mod flipt;
 pub mod journal;
+pub mod priming;
 pub mod relay;
 pub mod routing;
 pub mod source;

@@ -1,6 +1,7 @@
 //! Runs a plan: start order, and shutdown order.
 //!
-//! Start: journal, lanes, sources (lanes first, so that what was left over goes out at once). Shutdown:
+//! Start: journal, lanes, sources (lanes first, so that what was left over goes out at once), and then what
+//! Flipt itself can tell is asked for, while all of them work. Shutdown:
 //! sources read to their end, lanes drain, the journal closes last.
 
 mod lanes;
@@ -15,6 +16,7 @@ use crate::admin::{Control, Office};
 use crate::config::plan::Plan;
 use crate::delivery::{LaneHandle, LaneState, LaneStatus, Stop};
 use crate::journal::{Journal, JournalError, OpenError, Options};
+use crate::priming::Priming;
 use crate::source::file::{FileSource, RunningSource, SourceStatus};
 
 /// How long another process may hold the journal before the start is given up.
@@ -58,6 +60,7 @@ pub struct Relay {
     journal: Journal,
     lanes: lanes::Lanes,
     sources: Vec<RunningSource>,
+    priming: Option<Priming>,
     control: Option<Control>,
     stop: Stop,
 }
@@ -75,7 +78,7 @@ impl Relay {
             // What they are owed is kept: the journal removes nothing that one has not passed.
             Delivery::Off => lanes::Lanes::default(),
         };
-        Ok(Self { plan, journal, lanes, sources: Vec::new(), control: None, stop })
+        Ok(Self { plan, journal, lanes, sources: Vec::new(), priming: None, control: None, stop })
     }
 
     /// Starts every source of the plan, and returns once each has looked at its files or said why it cannot.
@@ -96,6 +99,8 @@ impl Relay {
                 .map_err(|error| JournalError::Io(error.to_string()))??;
             self.sources.push(running);
         }
+        // Nothing waits for it.
+        self.priming = self.plan.flipt.clone().map(|flipt| Priming::start(flipt, self.journal.clone()));
         self.listen();
         for source in &self.sources {
             let known = |status: &SourceStatus| status.looked || status.stalled.is_some();
@@ -179,6 +184,9 @@ impl Relay {
         // A long way to the end of a file leaves the lanes half of the time for what is journaled.
         let reading_deadline = begun + keep_reading + timeout / 2;
         let mut farewell = Farewell::default();
+        if let Some(priming) = self.priming {
+            priming.stop().await;
+        }
         let stopping: Vec<_> = self
             .sources
             .into_iter()

@@ -34,7 +34,7 @@ pub(super) async fn carry(
 }
 
 /// What it means that nothing came back.
-pub(super) fn outcome_of(error: SendError) -> Outcome {
+pub(crate) fn outcome_of(error: SendError) -> Outcome {
     match error {
         SendError::Failed(message) => {
             Outcome::Retry { not_before: None, reason: Reason { code: "network", message } }

@@ -212,7 +212,7 @@ impl Engine {
 
     fn take_in(&mut self, delivery: Delivery, now: Now) {
         let sequence = delivery.record.sequence;
-        let size_bytes = delivery.record.original.len() as u64;
+        let size_bytes = delivery.record.size_bytes() as u64;
         if self.resuming.is_settled(sequence) {
             self.resuming.pass(sequence);
             self.window.pass(sequence, size_bytes);

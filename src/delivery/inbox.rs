@@ -104,7 +104,7 @@ impl Inbox {
                 ReadRow::Corrupt { .. } => Looked::Corrupt(sequence),
                 ReadRow::Record(record) => {
                     let decision = self.judge.decide(&record);
-                    let size_bytes = record.original.len() as u64;
+                    let size_bytes = record.size_bytes() as u64;
                     self.outlook.leave(sequence, &decision, size_bytes);
                     match decision {
                         Decision::Mine(environment) => {

@@ -4,6 +4,7 @@
 //! stands on `window` (order), `endpoint` (is the receiver well?), `parcel` (what travels together),
 //! `resuming` (what a restart has to repeat), `rate` and `retry`.
 
+mod build;
 mod clock;
 mod courier;
 mod endpoint;
@@ -25,10 +26,13 @@ mod standing;
 mod tests;
 mod window;
 
+pub(crate) use build::{build, link};
+pub(crate) use courier::outcome_of;
 pub use handle::{LaneHandle, LaneOrder, LaneState, LaneStatus};
-pub use judge::{Judge, ReplayFilter};
+pub(crate) use judge::is_journal_only;
+pub use judge::{Judge, ReplayFilter, decisions, with_facts};
 pub use lane::{Lane, LaneEnd, LaneSetup, Role, Stop};
 pub use memory::Memory;
 pub use overflow::Overflow;
 pub use retry::retry_delay;
-pub use sender::{SendError, Sender};
+pub use sender::{Fetched, SendError, Sender};

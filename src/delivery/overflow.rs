@@ -119,7 +119,7 @@ impl Overflow {
 }
 
 fn size_of(letter: &DeadLetterRow) -> u64 {
-    letter.record.as_ref().map_or(0, |record| record.original.len() as u64) + LETTER_BYTES
+    letter.record.as_ref().map_or(0, |record| record.size_bytes() as u64) + LETTER_BYTES
 }
 
 fn write_line(letter: DeadLetterRow, lines: &mut Vec<u8>) {

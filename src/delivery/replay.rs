@@ -117,7 +117,7 @@ impl Replays {
         let mut bytes = 0;
         while self.group.len() < max_events {
             let Some(next) = self.queue.front() else { break };
-            bytes += next.record.original.len();
+            bytes += next.record.size_bytes();
             if !self.group.is_empty() && bytes > limits.max_bytes {
                 break;
             }

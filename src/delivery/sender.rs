@@ -1,7 +1,8 @@
 //! The one sender: carries out what destinations ask for. No redirect is followed, no more than 64 KiB of
-//! an answer is read, and no error tells a URL.
+//! an answer is read (of what was asked for: as much as the asker allows), and no error tells a URL.
 
 mod certs;
+mod fetch;
 
 use std::error::Error as _;
 use std::fs::{DirBuilder, OpenOptions};
@@ -16,6 +17,8 @@ use tokio::io::AsyncWriteExt;
 use crate::config::plan::TlsPlan;
 use crate::config::secret::Secret;
 use crate::destination::{HttpRequest, Request, Response};
+
+pub use fetch::Fetched;
 
 /// How much of an answer is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;

@@ -235,11 +235,11 @@ impl Window {
 
     fn enter(&mut self, delivery: &Delivery, now: Duration) {
         let record = &delivery.record;
-        self.look(record.sequence, record.original.len() as u64);
+        self.look(record.sequence, record.size_bytes() as u64);
         if record.order_key.is_none() {
             self.barriers.entry(Arc::clone(&record.instance)).or_default().insert(record.sequence);
         }
-        self.unsettled_bytes += record.original.len();
+        self.unsettled_bytes += record.size_bytes();
         self.items.insert(
             record.sequence,
             Item {
@@ -247,7 +247,7 @@ impl Window {
                 instance: Arc::clone(&record.instance),
                 running: record.running,
                 accepted_at: record.accepted_at,
-                size_bytes: record.original.len(),
+                size_bytes: record.size_bytes(),
                 queued_at: now,
             },
         );
@@ -418,5 +418,5 @@ impl Window {
 }
 
 fn size_of(delivery: &Delivery) -> usize {
-    delivery.record.original.len()
+    delivery.record.size_bytes()
 }

@@ -8,12 +8,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::RelayError;
-use crate::config::plan::{DestinationKind, DestinationPlan, Plan, TlsPlan};
-use crate::delivery::{Lane, LaneEnd, LaneHandle, LaneSetup, Memory, Overflow, Role, Sender, Stop};
+use crate::config::plan::{DestinationPlan, Plan, TlsPlan};
+use crate::delivery::{
+    Lane, LaneEnd, LaneHandle, LaneSetup, Memory, Overflow, Role, Sender, Stop, build, link,
+};
 use crate::destination::Destination;
-use crate::destination::console::Console;
-use crate::destination::file::NdjsonFile;
-use crate::destination::webhook::{USER_AGENT, Webhook};
 use crate::journal::{Act, ActKind, DeadLetterSelection, DestinationRow, Journal, OperatorError};
 
 /// How long what a destination is owed is kept after it left the configuration, in running time.
@@ -49,13 +48,10 @@ impl Common {
     /// How to speak to a destination, or why that cannot be. Those that trust alike share connections: the
     /// system's authorities take memory.
     fn link(&self, plan: &DestinationPlan) -> Result<(Arc<dyn Destination>, Sender), String> {
-        let destination = build(plan)?;
-        let sender = if plan.tls == TlsPlan::default() && plan.proxy.is_none() {
-            self.plain_sender.clone()?
-        } else {
-            Sender::new(&plan.tls, plan.proxy.as_ref())?
-        };
-        Ok((destination, sender))
+        match plan.has_own_connection() {
+            true => link(plan),
+            false => Ok((build(plan)?, self.plain_sender.clone()?)),
+        }
     }
 
     fn start(&self, row: DestinationRow, role: Role, stop: Stop) -> RunningLane {
@@ -203,12 +199,4 @@ async fn release_in_time(journal: Journal, orphan: DestinationRow, stop: Stop, l
         ),
         Err(error) => tracing::error!(destination = name, %error, "it could not be released"),
     }
-}
-
-fn build(plan: &DestinationPlan) -> Result<Arc<dyn Destination>, String> {
-    Ok(match plan.kind.clone()? {
-        DestinationKind::Webhook(webhook) => Arc::new(Webhook::new(webhook, plan.batch, USER_AGENT)),
-        DestinationKind::Console(console) => Arc::new(Console::new(console, plan.batch)),
-        DestinationKind::File(file) => Arc::new(NdjsonFile::new(file, plan.batch)),
-    })
 }

@@ -1,6 +1,7 @@
 //! The engine under time, outcomes and crashes at will.
 
 mod books;
+mod judging;
 mod model;
 mod order;
 mod outcomes;
@@ -65,6 +66,8 @@ fn delivery(sequence: Sequence, key: Option<&str>, running: Duration) -> Deliver
         original,
         detail: None,
         trace: None,
+        known: None,
+        change_set: None,
         running,
     };
     Delivery { record, environment: None }

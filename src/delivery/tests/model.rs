@@ -89,9 +89,7 @@ impl World {
             return 0;
         }
         let unread = self.engine.window().read_to() + 1..=self.latest();
-        unread
-            .map(|sequence| delivery(sequence, Some("flag-000"), self.now).record.original.len() as u64)
-            .sum()
+        unread.map(|sequence| delivery(sequence, Some("flag-000"), self.now).record.size_bytes() as u64).sum()
     }
 
     /// One turn of the lane: read, decide, commit, send. Returns what was sent.

@@ -148,6 +148,7 @@ impl SmallRelay {
                 detail: None,
                 event_time: Some(Timestamp::from_unix_micros(START).plus(self.elapsed)),
                 keys: if *key == 0 { Keys::barrier(known) } else { keys },
+                news: None,
                 trace: None,
             }
         };

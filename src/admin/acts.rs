@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Answer, Command, Office, Refusal, gather, letters, preview, words};
+use super::{Answer, Command, Office, Refusal, changes, explain, gather, letters, preview, words};
 use crate::delivery::LaneOrder;
 use crate::event::Timestamp;
 use crate::journal::{Act, ActKind, DeadLetterSelection, NewReplay, Pause, ReplayId, ReplaySelection};
@@ -45,6 +45,8 @@ pub async fn carry_out(command: Command, by: &str, office: &Office) -> Result<An
             }
             Ok(Answer::DeadLetter(letters::show(office, id, destination).await?))
         }
+        Command::Changes(asked) => Ok(Answer::Changes(changes::page(office, asked).await?)),
+        Command::Explain(asked) => explain::explain(office, asked).await,
         Command::Purge { selection, confirmed } => purge(office, selection, confirmed, by).await,
         Command::Replay { replay, dry_run, confirmed } => {
             start_replay(office, replay, dry_run, confirmed, by).await

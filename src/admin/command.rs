@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::{ChangesAsked, ChangesPage};
+use super::explain::{ExplainAsked, Explanation};
 use super::letters::{Letter, WholeLetter};
 use super::preview::Preview;
 use super::report::Report;
-use crate::event::{EventId, Timestamp};
+use crate::event::{EventId, Sequence, Timestamp};
 use crate::journal::{
     DeadLetterPlace, DeadLetterSelection, JournalError, NewReplay, OperatorError, ReplayId, ReplayRow,
 };
@@ -34,6 +36,10 @@ pub enum Command {
         /// At this destination alone.
         destination: Option<String>,
     },
+    /// What changed? A page of it.
+    Changes(ChangesAsked),
+    /// Why do records of the journal go where they go?
+    Explain(ExplainAsked),
     /// Drop dead letters for good.
     Purge {
         /// Which.
@@ -102,6 +108,17 @@ pub enum Answer {
     },
     /// The dead letters of one record.
     DeadLetter(Vec<WholeLetter>),
+    /// What changed, a page of it.
+    Changes(ChangesPage),
+    /// Why records go where they go, a page of it.
+    Explained {
+        /// Them.
+        explanations: Vec<Explanation>,
+        /// Records that were altered or removed since they were accepted.
+        altered: Vec<Sequence>,
+        /// What to ask for next, where there is more.
+        more: Option<ExplainAsked>,
+    },
     /// So many were purged, or would be.
     Purged {
         /// How many.

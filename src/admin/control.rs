@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Command, Office, Refusal, carry_out, words};
+use super::{Answer, Command, ExplainAsked, Office, Refusal, carry_out, words};
 
 /// The socket's name in the data directory.
 const NAME: &str = "control.sock";
@@ -241,10 +241,19 @@ async fn understand_and_do(line: &[u8], uid: u32, office: &Office) -> Result<Ans
     }
     let command: Command = serde_json::from_value(request.command).map_err(unclear)?;
     let by = signature(request.by.as_deref(), uid);
-    if !matches!(command, Command::Status | Command::ReplayProgress { .. }) {
+    if is_news(&command) {
         tracing::info!(by, command = name(&command), "an operator asks");
     }
     carry_out(command, &by, office).await
+}
+
+/// Whether the log should tell of it: what is asked again and again it tells once.
+fn is_news(command: &Command) -> bool {
+    match command {
+        Command::Status | Command::ReplayProgress { .. } | Command::Explain(ExplainAsked::After(..)) => false,
+        Command::Changes(asked) => asked.place.through.is_none(),
+        _ => true,
+    }
 }
 
 /// What both sides say where they do not speak the same form.
@@ -273,6 +282,8 @@ fn name(command: &Command) -> &'static str {
     match command {
         Command::Status => "status",
         Command::DeadLetters { .. } | Command::DeadLetter { .. } => "dead letters",
+        Command::Changes(_) => "changes",
+        Command::Explain(_) => "explain",
         Command::Purge { .. } => "purge",
         Command::Replay { .. } => "replay",
         Command::ReplayProgress { .. } => "progress of a replay",

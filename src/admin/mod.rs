@@ -5,14 +5,17 @@
 //! of a stopped one the command line opens the journal itself, and carries out the same.
 
 mod acts;
+mod changes;
 mod client;
 mod command;
 mod control;
+mod explain;
 mod gather;
 mod letters;
 mod preview;
 mod report;
 mod text;
+mod trial;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -28,12 +31,20 @@ use crate::journal::Journal;
 use crate::source::file::SourceStatus;
 
 pub use acts::carry_out;
+pub use changes::{
+    ChangeEntry, ChangeForm, ChangeNotes, ChangePlace, ChangeRow, ChangeSelection, ChangesAsked, ChangesPage,
+};
 pub use client::{CallError, call, listens};
 pub use command::{Answer, Command, Fault, Refusal};
 pub use control::{Control, ControlError, signature};
+pub use explain::{
+    ExplainAsked, ExplainedBody, ExplainedDestination, ExplainedFacts, ExplainedRequest, ExplainedRoute,
+    Explainer, Explanation, Specimens, explanation_text, specimens,
+};
 pub use letters::{Letter, WholeLetter};
 pub use preview::{Glimpse, Preview};
 pub use report::{DestinationReport, FileReport, JournalReport, RelayReport, Report, SourceReport};
+pub use trial::{Trial, send_test};
 
 /// What there is to ask and to tell.
 pub struct Office {
@@ -126,23 +137,5 @@ fn know<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Result<(), Refu
 
 /// One line in plain words about a record.
 fn sentence(delivery: &Delivery) -> String {
-    use crate::config::plan::{BatchPlan, ConsolePlan};
-    use crate::destination::console::Console;
-    use crate::destination::{Destination as _, RenderContext, Request};
-    // The console knows how to say it; of its line the time of day is left out.
-    let batch = BatchPlan { max_events: 1, max_bytes: usize::MAX, timeout: std::time::Duration::ZERO };
-    let context = RenderContext {
-        now: Timestamp::now(),
-        attempt: 1,
-        batch_id: crate::event::BatchId::of("", &[delivery.record.id]),
-        replay: false,
-    };
-    let rendered =
-        Console::new(ConsolePlan { json: false }, batch).render(std::slice::from_ref(delivery), &context);
-    let line = rendered.requests.into_iter().find_map(|outbound| match outbound.request {
-        Request::Stdout(bytes) => String::from_utf8(bytes).ok(),
-        _ => None,
-    });
-    let line = line.unwrap_or_default();
-    words::escaped(line.trim_end().split_once("  ").map_or(line.trim_end(), |(_, what)| what))
+    words::escaped(&crate::destination::telling::sentence(delivery).to_string())
 }

@@ -110,7 +110,7 @@ impl Preview {
 }
 
 /// The row that the journal would make of it.
-fn as_if_asked(office: &Office, replay: NewReplay) -> ReplayRow {
+pub(super) fn as_if_asked(office: &Office, replay: NewReplay) -> ReplayRow {
     ReplayRow {
         id: ReplayId(0),
         destination: replay.destination,

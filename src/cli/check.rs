@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::config::plan::{DestinationKind, DestinationPlan, Plan, SourceKind, SourcePlan};
-use crate::config::{self, LoadOptions, Loaded, References};
+use crate::config::{self, LoadOptions, Loaded, Problems, References};
 
 /// Tells every problem of the configuration at once.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -41,15 +41,18 @@ pub fn run(args: CheckArgs) -> ExitCode {
         ..LoadOptions::from_process(args.config)
     };
     match config::load(&options) {
-        Ok(loaded) => {
+        Ok(loaded) if loaded.failed_tests.is_empty() => {
             let _ = std::io::stdout().lock().write_all(report(&loaded).as_bytes());
             ExitCode::SUCCESS
         }
-        Err(problems) => {
-            let _ = writeln!(std::io::stderr().lock(), "{problems}\n{}", count(problems.0.len(), "problem"));
-            ExitCode::from(PROBLEMS)
-        }
+        Ok(loaded) => refuse(&Problems(loaded.failed_tests)),
+        Err(problems) => refuse(&problems),
     }
+}
+
+fn refuse(problems: &Problems) -> ExitCode {
+    let _ = writeln!(std::io::stderr().lock(), "{problems}\n{}", count(problems.0.len(), "problem"));
+    ExitCode::from(PROBLEMS)
 }
 
 /// What a right configuration means: a line for each source, destination and route, then what is worth
@@ -73,11 +76,14 @@ pub fn report(loaded: &Loaded) -> String {
     for warning in &loaded.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
-    let counts = [
+    let mut counts = vec![
         count(sources.len(), "source"),
         count(destinations.len(), "destination"),
         count(routes.routes.len(), "route"),
     ];
+    if loaded.tests > 0 {
+        counts.push(count(loaded.tests, "test"));
+    }
     let _ = writeln!(text, "ok: {}", counts.join(", "));
     text
 }

@@ -3,15 +3,20 @@
 //! Exit codes: 0 done; 1 failed at run time; 2 wrong usage or configuration.
 
 mod backup;
+mod changes;
 pub mod check;
+mod csv;
 mod dead_letters;
 mod desk;
+mod explain;
 mod import;
 mod pause;
 mod replay;
 mod run;
 pub mod schema;
+mod send_test;
 mod status;
+mod times;
 
 use std::io::Write as _;
 
@@ -48,6 +53,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Tell how everything stands: sources, journal, destinations and their books.
     Status(status::StatusArgs),
+    /// Tell what changed, and who did it.
+    Changes(changes::ChangesArgs),
+    /// Tell why events go where they go, and what exactly would go out; sends nothing.
+    Explain(explain::ExplainArgs),
+    /// Send one clearly marked event to a destination, and tell what came back.
+    SendTest(send_test::SendTestArgs),
     /// List, show or purge what a destination would not take.
     #[command(alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
@@ -85,6 +96,12 @@ impl ConfigArgs {
             eprintln!("{problems}");
             ExitCode::from(EXIT_USAGE)
         })
+    }
+
+    /// What the configuration means with all of its secrets, for those who send nothing: some may be missing,
+    /// or stand in place.
+    fn resolved(&self) -> Result<Plan, ExitCode> {
+        Self { allow_inline_secrets: true, ..self.clone() }.load().map(|loaded| loaded.plan)
     }
 
     /// What the configuration means, for those who deliver nothing: secrets may be missing, or stand in
@@ -128,6 +145,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Schema(args) => schema::run(args),
         Command::Status(args) => status::run(&args),
+        Command::Changes(args) => changes::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::SendTest(args) => send_test::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::desk::{Desk, Failure, at_desk};
-use super::{ConfigArgs, EXIT_FAILURE, print};
+use super::{ConfigArgs, EXIT_FAILURE, print, times};
 use crate::admin::words::{count, moment, number};
 use crate::admin::{Answer, Command, Preview};
 use crate::event::{EventId, Timestamp};
@@ -30,11 +30,12 @@ pub(super) struct ReplayArgs {
     /// Everything that is dead there
     #[arg(long)]
     dead_letters: bool,
-    /// What was accepted at or after this: RFC 3339, or how long ago, such as `2h`
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// What was accepted at or after this: RFC 3339, `13:50` (today, UTC), `2026-11-22`, or how long ago, such as
+    /// `2h`
+    #[arg(long, value_name = "TIME", value_parser = times::time)]
     since: Option<Timestamp>,
     /// What was accepted before this
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = times::time)]
     until: Option<Timestamp>,
     /// Of that, events with these of Flipt's `noun:verb`, either of which may be `*`
     #[arg(long, value_name = "NOUN:VERB", value_parser = pattern, value_delimiter = ',', num_args = 1..)]
@@ -53,16 +54,6 @@ pub(super) struct ReplayArgs {
     no_wait: bool,
     #[command(flatten)]
     config: ConfigArgs,
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    if let Some(time) = Timestamp::parse_rfc3339(text) {
-        return Ok(time);
-    }
-    let ago = humantime::parse_duration(text)
-        .map_err(|_| "expected a time such as `2026-11-22T14:00:00Z`, or how long ago, such as `2h`")?;
-    let micros = i64::try_from(ago.as_micros()).map_err(|_| "too long ago")?;
-    Ok(Timestamp::from_unix_micros(Timestamp::now().unix_micros().saturating_sub(micros)))
 }
 
 fn pattern(text: &str) -> Result<String, String> {

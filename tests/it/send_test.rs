@@ -1,0 +1,194 @@
+//! `send-test`: one marked event, what came back, and what it means.
+
+use serde_json::Value;
+
+use crate::support::{Certificates, Receiver, Reply, Workplace};
+
+/// What every planted secret holds, in one form or another.
+const SECRETS: [&str; 3] = ["PLANTED", "YSBrZXkgb2Yg", "dXNlcjpQTEFOVEVE"];
+
+fn place(receiver: &Receiver) -> Workplace {
+    let place = Workplace::new();
+    let url = receiver.url("/PLANTED-path?key=PLANTED-query").replace("http://", "http://user:PLANTED-word@");
+    place.write("url", &url);
+    place.write("standard", "whsec_YSBrZXkgb2YgU3RhbmRhcmQgV2ViaG9va3MsIDMyIGJ5");
+    place.configure(&format!(
+        "
+data_dir: DIR/data
+environments: {{production: ['*-test']}}
+sources:
+  flipt: {{type: file, path: DIR/audit.log}}
+destinations:
+  out:
+    type: webhook
+    url: {{file: DIR/url}}
+    headers: {{x-api-key: PLANTED-header}}
+    signing: [{{scheme: standard_webhooks, secrets: [{{file: DIR/standard}}]}}]
+    retry: {{initial_backoff: 2s, max_backoff: 60s}}
+  flipt: {{type: webhook, format: flipt, url: '{0}'}}
+  events: {{type: webhook, format: cloudevents, url: '{0}'}}
+  ndjson: {{type: webhook, encoding: ndjson, batch: {{max_events: 10}}, url: '{0}'}}
+  page: {{type: webhook, format: template, template: '{{\"title\": \"{{{{ actor.name }}}}: {{{{ data.payload.description }}}}\"}}', url: '{0}'}}
+  archive: {{type: file, path: 'DIR/archive/%Y.ndjson'}}
+  screen: {{type: console, format: json}}
+  sealed: {{type: webhook, url: {{file: DIR/nowhere}}}}
+  nobody: {{type: webhook, url: 'http://user:PLANTED-word@127.0.0.1:1/PLANTED-path', timeout: 5s}}
+  chat: {{type: slack, webhook_url: 'https://hooks.example.com/PLANTED'}}
+routes:
+  all: {{to: [out, flipt, events, ndjson, page, archive, screen, sealed, nobody, chat]}}
+",
+        receiver.url("/")
+    ));
+    place
+}
+
+struct Told {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn send(place: &Workplace, destination: &str) -> Told {
+    let output = place
+        .command(&["send-test", destination, "-c", "relay.yaml", "--allow-inline-secrets"])
+        .output()
+        .unwrap();
+    let told = Told {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    };
+    for line in told.stdout.lines().chain(told.stderr.lines()) {
+        assert!(!SECRETS.iter().any(|secret| line.contains(secret)), "{line}");
+    }
+    told
+}
+
+#[test]
+fn every_format_carries_a_marked_event() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    for (number, name) in ["out", "flipt", "events", "ndjson", "page"].into_iter().enumerate() {
+        let told = send(&place, name);
+        assert_eq!(told.code, 0, "{}{}", told.stdout, told.stderr);
+        assert!(told.stdout.starts_with("evt_") && told.stdout.ends_with("delivered\n"), "{}", told.stdout);
+        let request = &receiver.received()[number];
+        assert_eq!(request.header("audit-relay-test"), Some("true"));
+        assert!(told.stdout.contains(request.header("webhook-id").unwrap()));
+        let text = String::from_utf8_lossy(&request.body);
+        assert!(text.contains("audit-relay send-test") && text.contains("no flag was changed"), "{text}");
+    }
+    let received = receiver.received();
+    assert!(received[0].header("webhook-signature").unwrap().starts_with("v1,"));
+    let envelope = received[0].json();
+    assert_eq!(
+        [&envelope["type"], &envelope["namespace"], &envelope["environment"], &envelope["source"]],
+        ["flipt.flag.updated", "audit-relay-test", "production", "send-test"]
+    );
+    assert_eq!(envelope["entity"]["key"], "audit-relay-test");
+    let form = received[1].json();
+    assert_eq!((&form["type"], &form["payload"]["key"]), (&"flag".into(), &"audit-relay-test".into()));
+    assert_eq!(received[2].json()["specversion"], "1.0");
+    // Two of them are two events.
+    send(&place, "flipt");
+    let received = receiver.received();
+    assert_ne!(received[1].header("webhook-id"), received[5].header("webhook-id"));
+    assert!(!place.path("data").exists());
+}
+
+#[test]
+fn an_answer_is_shown_without_secrets_and_with_its_meaning() {
+    let answers = [
+        (401, "", "blocked: the address or the credentials are wrong"),
+        (410, "", "blocked: the receiver wants nothing any more"),
+        (422, "", "rejected: the receiver will not take this event"),
+        (302, "", "redirects are not followed"),
+        (503, "", "would try again within 2s, then after longer and longer waits up to 60s"),
+        (429, "7", "would try again not before 7s, as the receiver asks"),
+        (200, "", "delivered"),
+    ];
+    let receiver = Receiver::scripted(move |number, request| {
+        let (status, wait, _) = answers[number];
+        let headers = if wait.is_empty() { Vec::new() } else { vec![("retry-after", wait.to_owned())] };
+        Reply::Answer(status, headers, format!("\u{1b}[2J {}: {:?}", request.path, request.headers))
+    });
+    let place = place(&receiver);
+    for (status, wait, meaning) in answers {
+        let told = send(&place, "out");
+        assert_eq!(told.code, i32::from(status != 200), "{}{}", told.stdout, told.stderr);
+        assert!(told.stdout.contains(&format!("status {status}\n")), "{}", told.stdout);
+        assert!(told.stdout.contains(meaning), "{}", told.stdout);
+        assert!(told.stdout.contains("[redacted]") && !told.stdout.contains('\u{1b}'), "{}", told.stdout);
+        assert_eq!(told.stdout.contains("retry-after: 7"), !wait.is_empty());
+    }
+}
+
+#[test]
+fn what_is_no_webhook_is_tried_too_and_what_cannot_work_says_why() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    let told = send(&place, "archive");
+    assert_eq!(told.code, 0, "{}", told.stderr);
+    let directory = std::fs::read_dir(place.path("archive")).unwrap();
+    let file = directory.map(|entry| entry.unwrap().path()).next().unwrap();
+    assert!(told.stdout.contains(file.to_str().unwrap()) && told.stdout.ends_with("written\ndelivered\n"));
+    let line: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!(line["actor"]["name"], "audit-relay send-test");
+    let told = send(&place, "screen");
+    let line: Value = serde_json::from_str(told.stdout.lines().next().unwrap()).unwrap();
+    assert_eq!((told.code, &line["namespace"]), (0, &"audit-relay-test".into()));
+    for (name, code, why) in [
+        ("sealed", 1, "sealed cannot work: url: the file"),
+        ("chat", 1, "chat cannot work: a `slack` destination"),
+        ("archiv", 2, "did you mean `archive`?"),
+    ] {
+        let told = send(&place, name);
+        assert_eq!((told.code, told.stdout.as_str()), (code, ""), "{}", told.stderr);
+        assert!(told.stderr.contains(why), "{}", told.stderr);
+    }
+    let told = send(&place, "nobody");
+    assert_eq!(told.code, 1);
+    assert!(
+        told.stdout.contains("POST http://127.0.0.1:1/…") && told.stdout.contains("(network)"),
+        "{}",
+        told.stdout
+    );
+    assert!(receiver.received().is_empty());
+}
+
+#[test]
+fn it_works_beside_a_relay_and_leaves_no_trace_in_its_books() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    let relay = place.run();
+    assert_eq!(send(&place, "flipt").code, 0);
+    let standing = place.destination("flipt");
+    assert_eq!((&standing["accepted"], &standing["delivered"]), (&0.into(), &0.into()));
+    assert!(relay.stop().status.success());
+}
+
+#[test]
+fn certificates_are_judged_as_a_lane_judges_them() {
+    let receiver = Receiver::start();
+    let place = Workplace::new();
+    place.write("ca.pem", Certificates::new().authority);
+    let url = receiver.url("/").replace("http://", "https://");
+    place.configure(&format!(
+        "
+data_dir: DIR/data
+sources:
+  flipt: {{type: file, path: DIR/audit.log}}
+destinations:
+  out: {{type: webhook, url: '{url}', tls: {{ca: DIR/ca.pem}}}}
+  bad: {{type: webhook, url: '{url}', tls: {{ca: DIR/nowhere.pem}}}}
+routes:
+  all: {{to: [out, bad]}}
+"
+    ));
+    let told = send(&place, "out");
+    assert_eq!(told.code, 1);
+    assert!(told.stdout.contains("not delivered, for now: "), "{}", told.stdout);
+    let told = send(&place, "bad");
+    assert_eq!((told.code, told.stdout.as_str()), (1, ""));
+    assert!(told.stderr.contains("nowhere.pem"), "{}", told.stderr);
+}

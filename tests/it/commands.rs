@@ -60,6 +60,53 @@ fn wrong_configuration_and_usage_end_with_2_and_say_everything_at_once() {
 }
 
 #[test]
+fn a_sample_that_goes_elsewhere_fails_the_check_and_stops_no_relay() {
+    let receiver = Receiver::start();
+    let place = Workplace::new();
+    let configuration = |to: &str| {
+        format!(
+            "
+data_dir: DIR/data
+sources:
+  flipt: {{type: file, path: DIR/audit.log}}
+destinations:
+  out: {{type: webhook, url: '{}', redact: {{drop: [actor.ip], mask: [description]}}}}
+  screen: {{type: console}}
+routes:
+  flags: {{when: {{types: flag}}, to: [out]}}
+  tokens: {{when: {{types: token}}, to: [screen]}}
+tests:
+  - {{name: flags, event: {{type: flag, action: updated, payload: {{key: a}}}}, to: {to}}}
+",
+            receiver.url("/")
+        )
+    };
+    place.configure(&configuration("screen"));
+    let output = place.command(&["check", "-c", "relay.yaml"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for wanted in [
+        "relay.yaml:12:76: tests[0].to: `flags`: `out` gets it: route `flags` takes it",
+        "`flags`: `screen` does not get it: route `tokens`: `types` asks for token, and this is flag",
+        "2 problems",
+    ] {
+        assert!(said.contains(wanted), "{said}");
+    }
+    place.append("audit.log", flag_line("checkout", "a secret plan") + "\n");
+    let relay = place.run();
+    receiver.wait_for(1);
+    assert!(relay.stop().status.success());
+    let body = String::from_utf8(receiver.received()[0].body.clone()).unwrap();
+    assert!(body.contains("\"description\":\"[redacted]\"") && !body.contains("a secret plan"), "{body}");
+    assert!(!body.contains("\"ip\""), "{body}");
+
+    place.configure(&configuration("out"));
+    let output = place.command(&["check", "-c", "relay.yaml"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).ends_with("2 routes, 1 test\n"));
+}
+
+#[test]
 fn a_missing_secret_blocks_only_its_destination() {
     let receiver = Receiver::start();
     let place = Workplace::new();

@@ -7,17 +7,23 @@
 mod support;
 
 mod backlog;
+mod changes;
 mod commands;
 mod console;
 mod delivery;
 mod disk;
 mod durability;
+mod explain;
 mod fixtures;
 mod isolation;
 mod kills;
 mod operators;
+mod priming;
 mod receivers;
 mod rotation;
 mod secrets;
+mod send_test;
 mod shutdown;
+mod story;
 mod tailing;
+mod writers;

@@ -231,7 +231,7 @@ fn dead_letters_are_listed_shown_and_purged() {
     wait_for_count(&place, "delivered", 1);
 
     let list = ask(&place, &["dead-letters", "list", "--destination", "out", "--code", "rejected"]).done();
-    assert!(list.lines().count() == 3 && list.contains("Ann updated flag b in namespace default"), "{list}");
+    assert!(list.lines().count() == 3 && list.contains("Ann saved b in namespace default"), "{list}");
     assert_eq!(ask(&place, &["dlq", "list", "--code", "expired"]).done(), "no dead letters\n");
     let one = ask(&place, &["dlq", "list", "--limit", "1"]);
     assert!(one.stderr.contains("may be more") && one.done().lines().count() == 2);
@@ -300,7 +300,9 @@ fn where_people_are_called_to_look_a_replay_is_a_dry_run() {
     let said = ask(&place, &["replay", "--destination", "team", "--since", "1h"]).done();
     assert!(said.starts_with("1 record would be sent to team once more:\n  evt_"), "{said}");
     assert!(
-        said.ends_with("Ann updated flag a in namespace default\nnothing was sent: --yes sends it\n"),
+        said.ends_with(
+            "Ann saved a in namespace default · now ON · earlier state not known\nnothing was sent: --yes sends it\n"
+        ),
         "{said}"
     );
 }

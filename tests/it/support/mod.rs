@@ -1,12 +1,14 @@
 //! What the tests are made of: a relay process, a receiver, lines of Flipt.
 
 mod asking;
+mod flipt;
 mod lines;
 mod raw;
 mod receiver;
 mod relay;
 
 pub use asking::memory_kib;
+pub use flipt::FakeFlipt;
 pub use lines::{flag_line, line_with};
 pub use raw::{Act, Certificates, Raw};
 pub use receiver::{Received, Receiver, Reply};

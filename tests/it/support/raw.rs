@@ -226,8 +226,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8
     }
     let rest = buffer.split_off(head_ends + 4 + length);
     let body = std::mem::replace(buffer, rest).split_off(head_ends + 4);
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    Some(Received { method, path, headers, body, status: 0, at: std::time::Instant::now() })
+    let (method, target) = (words.next()?.to_owned(), words.next()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
+    Some(Received { method, path, query, headers, body, status: 0, at: std::time::Instant::now() })
 }
 
 async fn read_more(stream: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> Option<()> {

@@ -19,6 +19,8 @@ use super::PATIENCE;
 pub struct Received {
     pub method: String,
     pub path: String,
+    /// What stands behind the question mark.
+    pub query: String,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
     /// What it was answered with; 0 for nothing.
@@ -172,6 +174,7 @@ async fn take(
     let mut request = Received {
         method: method.to_string(),
         path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
         headers,
         body: body.to_vec(),
         status: 0,

@@ -4,7 +4,7 @@
 //! cargo bench --bench relay
 //! ```
 //!
-//! Lines of about 400 bytes over 1,000 flags go to a receiver on 127.0.0.1 that answers 200, signed with
+//! Lines of about 400 bytes over 1,000 flags (`FLAGS`), each an edit that turns one on or off, go to a receiver on 127.0.0.1 that answers 200, signed with
 //! Flipt's scheme: in batches of 100 (`format: envelope`) and one by one (`format: flipt`). CPU is that of
 //! the relay's process alone, from its start until the last answer is journaled; the receiver runs in this
 //! process and competes for the same cores. Prints tables ready to paste.
@@ -22,13 +22,14 @@ mod support {
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use support::process::{Relay, Usage};
 use support::receiver::Receiver;
 
-/// How many flags the events are spread over.
-const FLAGS: usize = 1_000;
+/// The flags that events are about, unless told otherwise (`FLAGS`).
+static FLAGS: LazyLock<usize> = LazyLock::new(|| number("FLAGS", 1_000).max(1));
 
 /// How the events are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,12 +355,13 @@ fn lines(numbers: std::ops::Range<usize>) -> String {
     text
 }
 
-/// One event of about 400 bytes; `#` and its number stand in its description and nowhere else.
+/// One event of about 400 bytes; `#` and its number stand in its description alone.
 fn line(number: usize) -> String {
-    let flag = number % FLAGS;
+    // Scattered, as edits are; each edit turns its flag on or off.
+    let flag = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % *FLAGS;
+    let enabled = (number / *FLAGS).is_multiple_of(2);
     format!(
-        r##"{{"version":"0.2","type":"flag","action":"updated","metadata":{{"actor":{{"authentication":"oidc","ip":"10.1.2.3","email":"ann@example.com","name":"Ann Example"}}}},"payload":{{"key":"flag-{flag:04}","name":"Flag {flag:04}","description":"#{number:09} rolls out the new checkout to some more people","enabled":{},"namespace_key":"production"}},"timestamp":"2026-11-22T08:32:19Z","status":"success"}}{}"##,
-        number.is_multiple_of(2),
+        r##"{{"version":"0.2","type":"flag","action":"updated","metadata":{{"actor":{{"authentication":"oidc","ip":"10.1.2.3","email":"ann@example.com","name":"Ann Example"}}}},"payload":{{"key":"flag-{flag:06}","name":"Flag {flag:06}","description":"#{number:09} rolls out the new checkout to some more people","enabled":{enabled},"namespace_key":"production"}},"timestamp":"2026-11-22T08:32:19Z","status":"success"}}{}"##,
         '\n'
     )
 }

@@ -107,11 +107,24 @@ fn request_length(bytes: &[u8]) -> Option<usize> {
     Some(head + body)
 }
 
+const DATA: &[u8] = b"\"data\":{\"version\"";
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+fn next_mark(bytes: &[u8], is_envelope: bool) -> Option<usize> {
+    let from = if is_envelope { find(bytes, DATA)? } else { 0 };
+    bytes[from..].iter().position(|byte| *byte == b'#').map(|at| from + at)
+}
+
 fn note(request: &[u8], taken: &(Mutex<Taken>, Condvar)) {
     let now = Instant::now();
     let mut noted = taken.0.lock().expect("nobody panics with it");
     let mut rest = request;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'#') {
+    // An envelope tells what changed before what Flipt wrote; the number of the event itself stands there.
+    let is_envelope = find(rest, DATA).is_some();
+    while let Some(at) = next_mark(rest, is_envelope) {
         rest = &rest[at + 1..];
         let number = rest[..9].iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
         noted.receipts[number].get_or_insert(now);

@@ -48,12 +48,12 @@ fn observe(program: &Path) -> (Examined, Vec<String>) {
     let configuration = r"
 data_dir: DIR/data
 sources: {flipt: {type: file, path: DIR/audit.log}}
-destinations: {NAME: {type: webhook, url: URL}}
+destinations: {NAME: {type: webhook, concurrency: 1, url: URL}}
 routes: {all: {to: [NAME]}}
 ";
     place.configure(&configuration.replace("URL", &receiver.url("/")).replace("NAME", DESTINATION));
     let marks: Vec<String> = (0..BEFORE + DURING).map(|number| format!("mark-{number:04}")).collect();
-    let line = |mark: &String| flag_line("some_flag", mark) + "\n";
+    let line = |mark: &String| flag_line(mark, mark) + "\n";
     place.write("audit.log", marks[..BEFORE].iter().map(line).collect::<String>());
 
     let relay = Relay::spawn(traced(program, &place));

@@ -4,8 +4,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::value::RawValue;
 
+use super::change::deed;
 use super::event::AuditEvent;
-use super::payload::{MAX_LISTED, Payload, strings};
+use super::payload::{MAX_LISTED, Payload, child_list, strings};
 use super::tokens::{Escaping, compacted, copy, for_each_entry, for_each_item, key_name};
 use crate::event::{Deed, EntityKind, News};
 
@@ -16,14 +17,11 @@ pub const MAX_STATE_BYTES: usize = 64 * 1024;
 /// Reads it from an event of `kind` and its payload, which `fields` was read from.
 pub(super) fn news(event: &AuditEvent<'_>, kind: EntityKind, fields: &Payload<'_>) -> Option<News> {
     let payload = event.payload.filter(|_| !event.is_denied())?;
-    let deed = match &*event.action {
-        "created" => Deed::Created,
-        "updated" if fields.is_order() => Deed::Reordered,
-        "updated" => Deed::Updated,
-        "deleted" => Deed::Deleted,
-        _ => return None,
-    };
-    let nothing = News { deed, kind, actor: actor(event), state: None, nested: None, order: Vec::new() };
+    if !matches!(&*event.action, "created" | "updated" | "deleted") {
+        return None;
+    }
+    let deed = deed(event, fields);
+    let nothing = News { deed, kind, actor: actor_mark(event), state: None, nested: None, order: Vec::new() };
     if deed == Deed::Reordered {
         let ids = strings(fields.rule_ids.or(fields.rollout_ids), MAX_LISTED);
         return Some(News { order: ids.into_iter().map(|id| id.into_owned().into()).collect(), ..nothing });
@@ -31,17 +29,16 @@ pub(super) fn news(event: &AuditEvent<'_>, kind: EntityKind, fields: &Payload<'_
     if payload.get().len() > MAX_STATE_BYTES {
         return Some(nothing);
     }
-    let (name, list) = match kind {
-        EntityKind::Rule => ("distributions", fields.distributions),
-        EntityKind::Segment => ("constraints", fields.constraints),
-        _ => ("", None),
-    };
-    let state = if list.is_some() { without(payload, name) } else { compacted(payload.get()).into() };
-    Some(News { state: Some(state), nested: list.map(items), ..nothing })
+    let list = child_list(kind).and_then(|(child, name)| {
+        let list = if child == EntityKind::Distribution { fields.distributions } else { fields.constraints };
+        list.map(|list| (name, list))
+    });
+    let state = list.map_or_else(|| compacted(payload.get()).into(), |(name, _)| without(payload, name));
+    Some(News { state: Some(state), nested: list.map(|(_, list)| items(list)), ..nothing })
 }
 
 /// Stands for whoever did it. Where Flipt requires no login, the address is all there is to tell people apart.
-fn actor(event: &AuditEvent<'_>) -> u64 {
+pub(crate) fn actor_mark(event: &AuditEvent<'_>) -> u64 {
     let actor = event.actor();
     let mut hasher = DefaultHasher::new();
     (&actor.authentication, &actor.email, &actor.name).hash(&mut hasher);

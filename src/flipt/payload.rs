@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::event::EntityKind;
+
 use super::tokens::{for_each_entry, for_each_item, key_name, text};
 
 /// The fields by which payloads refer to things, whatever the type of the event
@@ -65,6 +67,15 @@ impl<'a> Payload<'a> {
     #[must_use]
     pub fn is_order(&self) -> bool {
         self.id.is_none() && (self.rule_ids.is_some() || self.rollout_ids.is_some())
+    }
+}
+
+/// The kind of what is told in a list with a thing of this kind, and the name of that list.
+pub(crate) const fn child_list(kind: EntityKind) -> Option<(EntityKind, &'static str)> {
+    match kind {
+        EntityKind::Rule => Some((EntityKind::Distribution, "distributions")),
+        EntityKind::Segment => Some((EntityKind::Constraint, "constraints")),
+        _ => None,
     }
 }
 

@@ -113,8 +113,7 @@ pub(super) fn is_own(set: &str, id: &str) -> bool {
 
 fn actor(framing: Framing, original: &[u8]) -> Option<u64> {
     let json = flipt::unwrap(original, framing).ok()?;
-    let event = flipt::AuditEvent::parse(std::str::from_utf8(&json).ok()?).ok()?;
-    flipt::keys_and_news(&event, "").1.map(|news| news.actor)
+    flipt::AuditEvent::read(&json).map(|event| flipt::actor_mark(&event))
 }
 
 #[cfg(test)]

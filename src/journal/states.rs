@@ -91,7 +91,7 @@ impl States {
         self.sets = None;
     }
 
-    /// Forgets what may have been removed.
+    /// Forgets what is kept in mind; what has changed must be written, or meant to be lost.
     fn forget_families(&mut self) {
         self.families.clear();
         self.bytes = 0;
@@ -129,9 +129,9 @@ impl States {
         self.bytes = (self.bytes + after).saturating_sub(before);
         self.touched.insert(coming.order_key.into());
         self.is_unsealed = true;
+        let time = coming.record.event_time.unwrap_or(coming.accepted_at);
         let is_gone = kind == EntityKind::Namespace && coming.news.deed == Deed::Deleted;
         if is_gone && known.late.is_none() {
-            let time = coming.record.event_time.unwrap_or(coming.accepted_at);
             let closed = self.close_namespace(conn, &order_key, was_whole, time)?;
             known.closed = closed.filter(|_| !shares_writers);
         }
@@ -142,7 +142,6 @@ impl States {
         if self.sets.is_none() {
             self.sets = Some(ChangeSets::load(conn)?);
         }
-        let time = coming.record.event_time.unwrap_or(coming.accepted_at);
         let change_set = self.sets.as_mut().map(|sets| sets.of(coming.order_key, coming.news, time, &own));
         Ok(Placed { known, change_set })
     }
@@ -162,8 +161,7 @@ impl States {
             self.unpruned_bytes += store::write(conn, &order_key, family)?;
         }
         if self.bytes > MAX_CACHE_BYTES {
-            self.families.clear();
-            self.bytes = 0;
+            self.forget_families();
         }
         Ok(())
     }
@@ -217,8 +215,7 @@ impl States {
             return Ok(None);
         }
         store::forget_namespace(conn, namespace)?;
-        self.families.clear();
-        self.bytes = 0;
+        self.forget_families();
         let closed = |(family, entity): (OrderKey, Entity)| Closed {
             kind: entity.kind.as_str().to_owned(),
             name: family.owner().filter(|(kind, _)| *kind == entity.kind).map(|(_, key)| key),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::reading::Reading;
 use super::states::Variants;
 use crate::event::{Deed, EntityKind, RuleLabel, Timestamp};
-use crate::flipt::{Differences, Fields, MAX_DIFFERENCES, compare, identity};
+use crate::flipt::{Differences, Fields, MAX_DIFFERENCES, child_list, compare, identity};
 
 /// What an entity was before the first event about it.
 #[derive(Debug, Clone, Copy)]
@@ -164,12 +164,7 @@ impl<'a> Units<'a> {
             differences: Cow::default(),
             states: States::default(),
         };
-        let list = match kind {
-            EntityKind::Rule => Some((EntityKind::Distribution, "distributions")),
-            EntityKind::Segment => Some((EntityKind::Constraint, "constraints")),
-            _ => None,
-        };
-        let has_children = list.is_some_and(|(child, list)| {
+        let has_children = child_list(kind).is_some_and(|(child, list)| {
             let before = state.filter(|_| reading.deed == Deed::Updated);
             before.is_some_and(|before| self.children(&unit, child, list, before, payload))
         });

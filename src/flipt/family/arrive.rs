@@ -8,7 +8,7 @@ use super::{Arrival, Came, Family, Form, Member, fields};
 use crate::event::{
     Closed, Deed, Entity, EntityKind, Known, Late, Place, RawText, Seen, SeenBy, Several, Without,
 };
-use crate::flipt::MAX_STATE_BYTES;
+use crate::flipt::{MAX_STATE_BYTES, child_list};
 
 /// The states of what is in a new order are told up to this size in all, in bytes.
 const MAX_ORDER_BYTES: usize = 16 * 1024;
@@ -102,18 +102,16 @@ impl Family {
                 self.forget(&entity);
             }
         }
-        let owner = self.owner.clone();
         match (kind, arrival.news.deed) {
             (EntityKind::Rule | EntityKind::Rollout, Deed::Deleted | Deed::Reordered) => {
                 self.move_up(kind, None);
             }
             (EntityKind::Variant, Deed::Updated | Deed::Deleted) => {
-                self.patch(&owner, "default_variant", Some(fields::UNKNOWN));
+                self.patch(&self.owner.clone(), "default_variant", Some(fields::UNKNOWN));
             }
             _ => {}
         }
-        self.members.update(&owner, |owner| owner.is_whole = false);
-        self.touched.insert(owner);
+        self.set_whole(false);
     }
 
     /// Rollouts of Flipt before 1.58.4 have no id when they are created or updated: which there are is not
@@ -123,19 +121,13 @@ impl Family {
         for rollout in rollouts {
             self.forget(&rollout);
         }
-        let owner = self.owner.clone();
-        self.members.update(&owner, |owner| owner.is_whole = false);
-        self.touched.insert(owner);
+        self.set_whole(false);
     }
 
     /// The state of a member with its children.
     fn whole(&self, entity: &Entity) -> Option<String> {
         let state = self.members.get(entity)?.state()?;
-        let name = match entity.kind {
-            EntityKind::Rule => "distributions",
-            EntityKind::Segment => "constraints",
-            _ => return Some(state.to_owned()),
-        };
+        let Some((_, name)) = child_list(entity.kind) else { return Some(state.to_owned()) };
         let children: Option<Vec<&str>> =
             self.children(entity).into_iter().map(|(_, member)| member.state()).collect();
         let children = children?;
@@ -180,9 +172,9 @@ impl Family {
         });
         let Some(told) = told else { return self.remember(entity, arrival, known) };
         let list: Vec<&str> = arrival.news.nested.iter().flatten().map(|(_, state)| &**state).collect();
-        let whole = match entity.kind {
-            EntityKind::Rule => with_list(told, "distributions", &list),
-            _ => told.to_owned(),
+        let whole = match child_list(entity.kind) {
+            Some((_, name)) => with_list(told, name, &list),
+            None => told.to_owned(),
         };
         known.before = raw(whole);
         known.seen = Some(Seen { at: arrival.at(), sequence: None, by: SeenBy::Flipt });
@@ -195,11 +187,7 @@ impl Family {
             self.rename_default(entity, news.state.as_deref());
         }
         self.keep(entity.clone(), news.state.clone(), came);
-        let kind = match entity.kind {
-            EntityKind::Rule => EntityKind::Distribution,
-            EntityKind::Segment => EntityKind::Constraint,
-            _ => return,
-        };
+        let Some((kind, _)) = child_list(entity.kind) else { return };
         // What is too large came without its list.
         if news.state.is_none() || news.nested.is_some() {
             self.replace_children(entity, kind, news.nested.as_deref().unwrap_or_default(), came);
@@ -314,16 +302,7 @@ impl Family {
         }
         self.link(entity, None);
         let position = self.members.get(entity).map_or(0, |member| member.position);
-        let member = Member {
-            form: Form::Deleted,
-            parent: None,
-            position,
-            at: came.at,
-            by: came.by,
-            sequence: came.sequence,
-            born: None,
-            is_whole: false,
-        };
+        let member = Member::gone(came.at, came.sequence, position);
         self.members.insert(entity.clone(), member);
         self.touched.insert(entity.clone());
         if matches!(entity.kind, EntityKind::Rule | EntityKind::Rollout) {

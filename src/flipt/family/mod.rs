@@ -58,6 +58,13 @@ pub struct Member {
 }
 
 impl Member {
+    /// What an event told to be deleted.
+    #[must_use]
+    pub fn gone(at: Timestamp, sequence: Sequence, position: u32) -> Self {
+        let (form, parent, by) = (Form::Deleted, None, SeenBy::Event);
+        Self { form, parent, position, at, by, sequence, born: None, is_whole: false }
+    }
+
     fn state(&self) -> Option<&str> {
         match &self.form {
             Form::Known(state) => Some(state),
@@ -190,12 +197,16 @@ impl Family {
         for kind in [EntityKind::Distribution, EntityKind::Constraint] {
             self.put_in_order(kind, imported);
         }
-        if self.members.get(&self.owner).is_some_and(|owner| !owner.is_whole) {
-            let owner = self.owner.clone();
-            self.members.update(&owner, |owner| owner.is_whole = true);
-            self.touched.insert(owner);
-        }
+        self.set_whole(true);
         new
+    }
+
+    /// Says whether all that belongs to the owner is known, where the owner is.
+    fn set_whole(&mut self, is_whole: bool) {
+        if self.members.get(&self.owner).is_some_and(|owner| owner.is_whole != is_whole) {
+            self.members.update(&self.owner, |owner| owner.is_whole = is_whole);
+            self.touched.insert(self.owner.clone());
+        }
     }
 
     /// Children that events told one by one have no place yet among those that were imported.

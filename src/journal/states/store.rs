@@ -49,12 +49,7 @@ pub(super) fn load(conn: &Connection, order_key: &OrderKey) -> rusqlite::Result<
             .optional()?;
         match found {
             Some((DELETED, Some(at), sequence, _)) => {
-                let at = Timestamp::from_unix_micros(at);
-                let (parent, by) = (None, SeenBy::Event);
-                let form = Form::Deleted;
-                let gone =
-                    Member { form, parent, position: 0, at, by, sequence, born: None, is_whole: false };
-                family.load(owner, gone);
+                family.load(owner, Member::gone(Timestamp::from_unix_micros(at), sequence, 0));
             }
             Some((.., Some(born))) => family.set_floor(Timestamp::from_unix_micros(born)),
             _ => {}

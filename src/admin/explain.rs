@@ -16,7 +16,7 @@ use super::changes::said;
 use super::{Answer, Office, Refusal, words};
 use crate::config::plan::{DeliverSince, DestinationPlan, Plan};
 use crate::delivery::{build, is_journal_only, link, with_facts};
-use crate::destination::{Delivery, Destination, RenderContext};
+use crate::destination::{Company, Delivery, Destination, Grouping, Limits, RenderContext};
 use crate::event::{BatchId, EventId, Namespace, RecordKind, Sequence, Timestamp};
 use crate::flipt::ChangeKind;
 use crate::journal::{NewReplay, ReadLimit, ReadRow, ReplaySelection};
@@ -186,10 +186,8 @@ impl<'a> Explainer<'a> {
                 "the receiver takes nothing as old as this: a dead letter, without being sent".to_owned(),
             );
         }
-        if limits.max_events > 1 {
-            let most = words::number(limits.max_events as u64);
-            notes.push(format!("up to {most} records may share a request; this is one that goes alone"));
-        }
+        let is_event = delivery.record.kind == RecordKind::Event;
+        notes.extend(company(&limits, &destination.company(delivery), is_event));
         notes
     }
 
@@ -222,6 +220,43 @@ impl<'a> Explainer<'a> {
             .map(|outbound| hidden::shown(outbound.request, plan, size))
             .collect();
     }
+}
+
+/// What it waits for, and what it would travel with.
+fn company(limits: &Limits, company: &Company, is_event: bool) -> Vec<String> {
+    if company.is_left_out {
+        return Vec::new();
+    }
+    let wait = humantime::format_duration(limits.wait);
+    let most = words::number(limits.max_events as u64);
+    let mut notes = Vec::new();
+    match limits.grouping {
+        Grouping::Any if limits.max_events > 1 => {
+            notes.push(format!("up to {most} records may share a request; this is one that goes alone"));
+        }
+        Grouping::Any => {}
+        Grouping::ChangeSet if !is_event => {}
+        Grouping::ChangeSet => notes.push(format!(
+            "`group_wait: {wait}`: further edits of its change set are told with it; this is how it is told alone"
+        )),
+        Grouping::Digest => {
+            notes.push(if company.is_urgent {
+                "sent at once, without `group_wait`, with all that waits for the same flag: it turns a live flag \
+                 off or deletes it"
+                    .to_owned()
+            } else {
+                format!(
+                    "`group_wait: {wait}`: up to {most} records that wait share a message; this is how it is told \
+                     alone"
+                )
+            });
+            notes.extend(company.seldom.as_ref().map(|seldom| {
+                let every = humantime::format_duration(seldom.every);
+                format!("refused attempts of one actor share a message; within {every} there is no second one")
+            }));
+        }
+    }
+    notes
 }
 
 fn explained_route(name: &str, to: &[String], decision: RouteDecision) -> ExplainedRoute {

@@ -139,6 +139,8 @@ fn blank(name: &str) -> DestinationReport {
         undecided: None,
         balanced: true,
         oldest_waiting_at: None,
+        held: 0,
+        held_until: None,
         in_flight: 0,
         failed_attempts: 0,
         next_attempt_at: None,
@@ -195,6 +197,7 @@ fn fill_from_lane(
     }
     report.oldest_waiting_at =
         status.oldest_waiting_at.or(report.oldest_waiting_at.filter(|_| report.waiting > 0));
+    (report.held, report.held_until) = status.held;
     report.in_flight = status.in_flight;
     report.failed_attempts = status.attempts;
     report.next_attempt_at = status.next_attempt_at;

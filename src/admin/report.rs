@@ -134,6 +134,12 @@ pub struct DestinationReport {
     pub balanced: bool,
     /// When the oldest that waits was accepted.
     pub oldest_waiting_at: Option<Timestamp>,
+    /// Of those that wait: held back, since others like them were told of late (refused attempts in Slack).
+    #[serde(default)]
+    pub held: u64,
+    /// Until when the first of these.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
     /// Requests under way.
     pub in_flight: usize,
     /// Failed attempts since it last answered well.

@@ -254,8 +254,15 @@ fn notes(f: &mut fmt::Formatter<'_>, destination: &DestinationReport, now: Times
     if is_troubled(destination) {
         note(standing(destination, now))?;
     }
-    if let Some(time) = destination.oldest_waiting_at.filter(|_| destination.waiting > 0) {
+    if let Some(time) = destination.oldest_waiting_at.filter(|_| destination.waiting > destination.held) {
         note(format!("the oldest that waits was accepted {}", moment(time, now)))?;
+    }
+    if let Some(until) = destination.held_until.filter(|_| destination.held > 0) {
+        note(format!(
+            "{} held back until {}: the like was told already",
+            count(destination.held, "record"),
+            moment(until, now)
+        ))?;
     }
     if let (Some(at), Some(error)) = (destination.last_error_at, &destination.last_error) {
         note(format!("last error {}: {error}", moment(at, now)))?;

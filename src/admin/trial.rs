@@ -5,6 +5,7 @@ use super::words::{self, brief};
 use crate::config::plan::{DestinationPlan, Plan};
 use crate::config::secret::address;
 use crate::delivery::{link, outcome_of};
+use crate::destination::telling;
 use crate::destination::{Delivery, Destination, Outcome, Reason, RenderContext, Request, Response};
 use crate::event::{
     BatchId, EventId, Framing, Incarnation, Keys, Known, OrderRef, RecordKind, StoredRecord, Timestamp,
@@ -19,7 +20,7 @@ const NAME: &str = "audit-relay-test";
 const ACTOR: &str = "audit-relay send-test";
 
 /// The source that it is from.
-const SOURCE: &str = "send-test";
+const SOURCE: &str = telling::TEST;
 
 /// What a test says of itself.
 const DESCRIPTION: &str = "A test by `audit-relay send-test`: no flag was changed.";
@@ -146,7 +147,9 @@ fn target(request: &Request) -> String {
 }
 
 fn shown(response: &Response, destination: &dyn Destination) -> Vec<String> {
-    let Response::Http { status, retry_after, body } = response else { return vec!["written".to_owned()] };
+    let Response::Http { status, retry_after, body, .. } = response else {
+        return vec!["written".to_owned()];
+    };
     let mut lines = vec![format!("status {status}")];
     lines.extend(retry_after.as_ref().map(|wait| format!("retry-after: {}", brief(wait, MAX_SHOWN))));
     let excerpt = words::escaped(&destination.excerpt(body));

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::plan::{DestinationKind, DestinationPlan, Plan, SourceKind, SourcePlan};
+use crate::config::plan::{DestinationKind, DestinationPlan, Plan, SlackAccess, SourceKind, SourcePlan};
 use crate::config::{self, LoadOptions, Loaded, Problems, References};
+use crate::event::text::one_line;
 
 /// Tells every problem of the configuration at once.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -104,6 +105,11 @@ fn destination_line(destination: &DestinationPlan) -> String {
         Ok(DestinationKind::Webhook(webhook)) => format!("webhook {}", shown_url(webhook.url.expose())),
         Ok(DestinationKind::Console(_)) => "console".into(),
         Ok(DestinationKind::File(file)) => format!("file {}", file.path),
+        Ok(DestinationKind::Slack(slack)) => match &slack.access {
+            SlackAccess::Webhook(url) => format!("slack {}", shown_url(url.expose())),
+            SlackAccess::Bot { channel, .. } => format!("slack {}", one_line(channel, 80)),
+        },
+        Ok(DestinationKind::Datadog(datadog)) => format!("datadog {}", shown_url(datadog.url.expose())),
         Err(_) => "not started".into(),
     }
 }

@@ -6,8 +6,10 @@ use super::Sender;
 use crate::config::plan::{DestinationKind, DestinationPlan};
 use crate::destination::Destination;
 use crate::destination::console::Console;
+use crate::destination::datadog::Datadog;
 use crate::destination::file::NdjsonFile;
 use crate::destination::redact::Redacted;
+use crate::destination::slack::Slack;
 use crate::destination::webhook::{USER_AGENT, Webhook};
 
 /// How to speak to one destination, with connections of its own, or why that cannot be.
@@ -21,6 +23,8 @@ pub(crate) fn build(plan: &DestinationPlan) -> Result<Arc<dyn Destination>, Stri
         DestinationKind::Webhook(webhook) => Arc::new(Webhook::new(webhook, plan.batch, USER_AGENT)),
         DestinationKind::Console(console) => Arc::new(Console::new(console, plan.batch)),
         DestinationKind::File(file) => Arc::new(NdjsonFile::new(file, plan.batch)),
+        DestinationKind::Slack(slack) => Arc::new(Slack::new(*slack)),
+        DestinationKind::Datadog(datadog) => Arc::new(Datadog::new(*datadog)),
     };
     Ok(match &plan.redact {
         Some(redact) => Arc::new(Redacted::new(destination, redact.clone())),

@@ -17,13 +17,15 @@ use super::parcel::{Parcel, Part};
 use super::rate::Bucket;
 use super::resuming::Resuming;
 use super::retry::retry_delay;
-use super::window::Window;
+use super::window::{Moment, Pick, Window};
 use crate::config::plan::{RatePlan, RetryPlan};
-use crate::destination::{Delivery, Limits, Outcome, Reason};
+use crate::destination::{Company, Delivery, Grouping, Limits, Outcome, Reason};
 use crate::event::{BatchId, EventId, Sequence};
 use crate::journal::{
     Counts, DeadLetter, DestinationId, DestinationRow, EndpointState, LaneCommit, OpenBatch,
 };
+
+pub(super) use bounds::{is_too_old, too_old};
 
 /// So many records in a row were rejected that it must be the endpoint.
 const REJECT_LIMIT: &str = "reject_limit";
@@ -71,10 +73,12 @@ pub(super) struct Report {
 /// What was decided on a record.
 #[derive(Debug)]
 pub(super) enum Looked {
-    /// For this destination.
-    Mine(Box<Delivery>),
+    /// For this destination; with how it waits there.
+    Mine(Box<Delivery>, Company),
     /// No route.
     NotRouted { sequence: Sequence, size_bytes: u64 },
+    /// Left out by the destination's own rules.
+    LeftOut { sequence: Sequence, size_bytes: u64 },
     /// From before its `deliver_since`.
     BeforeSince { sequence: Sequence, size_bytes: u64 },
     /// Altered, or gone, since it was accepted.
@@ -84,8 +88,9 @@ pub(super) enum Looked {
 impl Looked {
     fn sequence(&self) -> Sequence {
         match self {
-            Self::Mine(delivery) => delivery.record.sequence,
+            Self::Mine(delivery, _) => delivery.record.sequence,
             Self::NotRouted { sequence, .. }
+            | Self::LeftOut { sequence, .. }
             | Self::BeforeSince { sequence, .. }
             | Self::Corrupt(sequence) => *sequence,
         }
@@ -138,6 +143,8 @@ pub(super) struct Engine {
     /// Records rejected in a row.
     rejected: u32,
     in_flight: usize,
+    /// Nothing is sent before, by the steady clock: the receiver is given a pause.
+    rests_until: Duration,
     /// The number of the replay's request under way.
     replay: u64,
     committed: Sequence,
@@ -151,7 +158,7 @@ impl Engine {
         let was_rejecting = endpoint.reason().is_some_and(|(code, _)| code == REJECT_LIMIT);
         Self {
             row: row.id,
-            window: Window::new(row.cursor),
+            window: Window::new(row.cursor, row.quiet, now),
             parcels: BTreeMap::new(),
             resuming: Resuming::new(row.acked, row.open_batches),
             endpoint,
@@ -161,6 +168,7 @@ impl Engine {
             passed: 0,
             rejected: if was_rejecting { rules.reject_limit } else { 0 },
             in_flight: 0,
+            rests_until: Duration::ZERO,
             replay: 0,
             committed: row.cursor,
             changes: Changes::default(),
@@ -174,9 +182,16 @@ impl Engine {
         self.skip_to(looked.sequence() - 1);
         let counts = &mut self.changes.counts;
         match looked {
-            Looked::Mine(delivery) => self.take_in(*delivery, now),
+            Looked::Mine(delivery, company) => {
+                let is_digest = self.rules.limits.grouping == Grouping::Digest;
+                self.take_in(*delivery, if is_digest { company } else { Company::default() }, now);
+            }
             Looked::NotRouted { sequence, size_bytes } => {
                 counts.not_routed += u64::from(!self.resuming.pass(sequence));
+                self.window.pass(sequence, size_bytes);
+            }
+            Looked::LeftOut { sequence, size_bytes } => {
+                counts.left_out += u64::from(!self.resuming.pass(sequence));
                 self.window.pass(sequence, size_bytes);
             }
             Looked::BeforeSince { sequence, size_bytes } => {
@@ -210,7 +225,7 @@ impl Engine {
         }
     }
 
-    fn take_in(&mut self, delivery: Delivery, now: Now) {
+    fn take_in(&mut self, delivery: Delivery, company: Company, now: Now) {
         let sequence = delivery.record.sequence;
         let size_bytes = delivery.record.size_bytes() as u64;
         if self.resuming.is_settled(sequence) {
@@ -221,10 +236,13 @@ impl Engine {
             self.changes.counts.discarded += 1;
             self.window.pass(sequence, size_bytes);
         } else if self.resuming.is_member(sequence) {
-            self.window.add_taken(&delivery, now.steady);
+            self.window.add_taken(&delivery, company);
             self.resuming.collect(delivery);
         } else {
-            self.window.add(delivery, now.steady);
+            // It began to wait when it was accepted, whenever it is read.
+            let waited = now.running.saturating_sub(delivery.record.running);
+            let due_at = now.steady + self.rules.limits.wait.saturating_sub(waited);
+            self.window.add(delivery, company, due_at);
         }
     }
 
@@ -272,6 +290,8 @@ impl Engine {
             return false;
         }
         match self.endpoint.state() {
+            // What belongs together is seen together.
+            EndpointState::Running if self.rules.limits.grouping != Grouping::Any => true,
             EndpointState::Running => !self.window.has_heads() || self.is_short(),
             // There must be something of another key to ask with.
             EndpointState::Waiting | EndpointState::Blocked => !self.window.has_heads(),
@@ -342,6 +362,7 @@ impl Engine {
             && changes.counts == Counts::default()
             && changes.dead.is_empty()
             && changes.batches.is_empty()
+            && !self.window.has_quiet_changed()
             && !self.endpoint.is_changed();
         if is_same {
             return None;
@@ -359,6 +380,7 @@ impl Engine {
             opened,
             closed,
             endpoint: self.endpoint.take_changed(),
+            quiet: self.window.take_quiet(),
         })
     }
 
@@ -382,9 +404,14 @@ impl Engine {
         self.resuming.settled_count()
     }
 
-    /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.window.unsettled() == 0 && !self.resuming.is_open()
+    /// Whether nothing waits, but for what is to wait beyond the end of the relay.
+    pub(super) fn is_done(&self, now: Now) -> bool {
+        !self.has_something_to_send(now) && !self.resuming.is_open()
+    }
+
+    /// Whether anything waits that is not held back.
+    fn has_something_to_send(&self, now: Now) -> bool {
+        self.window.unsettled() > self.window.held(now.steady).0
     }
 
     pub(super) fn in_flight(&self) -> usize {

@@ -53,6 +53,8 @@ pub struct LaneStatus {
     pub undecided: u64,
     /// When the oldest of them was accepted, as far as is known.
     pub oldest_waiting_at: Option<Timestamp>,
+    /// Records that are held back, and until when the first of them: see [`crate::destination::Seldom`].
+    pub held: (u64, Option<Timestamp>),
     /// Requests under way.
     pub in_flight: usize,
     /// Failed attempts since the endpoint last answered well.

@@ -7,7 +7,7 @@ use super::clock::Now;
 use super::engine::{Engine, Looked};
 use super::judge::{Decision, Judge};
 use super::window::ROW_BYTES;
-use crate::destination::Delivery;
+use crate::destination::{Delivery, Destination};
 use crate::event::Sequence;
 use crate::journal::{Journal, JournalError, ReadLimit, ReadRow};
 
@@ -83,7 +83,12 @@ impl Inbox {
     }
 
     /// Reads on into the window; false where nothing new is there.
-    pub(super) async fn read(&mut self, engine: &mut Engine, now: Now) -> Result<bool, JournalError> {
+    pub(super) async fn read(
+        &mut self,
+        engine: &mut Engine,
+        destination: Option<&dyn Destination>,
+        now: Now,
+    ) -> Result<bool, JournalError> {
         let latest = *self.latest.borrow_and_update();
         let after = engine.window().read_to();
         let max_rows = READ_LIMIT.max_rows.min(engine.room());
@@ -108,7 +113,12 @@ impl Inbox {
                     self.outlook.leave(sequence, &decision, size_bytes);
                     match decision {
                         Decision::Mine(environment) => {
-                            Looked::Mine(Box::new(Delivery { record: *record, environment }))
+                            let delivery = Delivery { record: *record, environment };
+                            let company = destination.map(|destination| destination.company(&delivery));
+                            match company.unwrap_or_default() {
+                                company if company.is_left_out => Looked::LeftOut { sequence, size_bytes },
+                                company => Looked::Mine(Box::new(delivery), company),
+                            }
                         }
                         Decision::NotRouted => Looked::NotRouted { sequence, size_bytes },
                         Decision::BeforeSince => Looked::BeforeSince { sequence, size_bytes },

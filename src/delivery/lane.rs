@@ -2,6 +2,7 @@
 //!
 //! All decisions are the engine's; all waiting, reading, committing and sending is here.
 
+mod replaying;
 mod setup;
 mod telling;
 
@@ -50,6 +51,7 @@ pub struct Lane {
     share: Share,
     standing: Standing,
     deaths: telling::Deaths,
+    history: telling::History,
     orders: mpsc::Receiver<LaneOrder>,
     died: Arc<tokio::sync::Notify>,
     stop: Stop,
@@ -113,6 +115,7 @@ impl Lane {
             share: memory.share(),
             standing,
             deaths: telling::Deaths::default(),
+            history: telling::History::default(),
             orders,
             died,
             stop,
@@ -132,6 +135,7 @@ impl Lane {
         self.tasks.abort_all();
         let now = self.clock.now();
         self.deaths.tell_all(&self.name, now.steady);
+        self.history.tell(&self.name);
         end
     }
 
@@ -249,7 +253,8 @@ impl Lane {
             if !self.engine.wants_more() || !may_grow {
                 return Ok(());
             }
-            match self.inbox.read(&mut self.engine, now).await {
+            let destination = self.link.as_ref().map(|(destination, _)| &**destination);
+            match self.inbox.read(&mut self.engine, destination, now).await {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
                 Err(error) => self.journal_failed(error).await?,
@@ -302,36 +307,6 @@ impl Lane {
         }
     }
 
-    /// The next request of a replay, where one may go now.
-    async fn prepare_replay(&mut self, now: Now) -> Step<Option<Ready>> {
-        if self.replays.is_empty() || self.engine.rules().observe {
-            return Ok(None);
-        }
-        let Some((destination, _)) = self.link.clone() else { return Ok(None) };
-        let limits = destination.limits();
-        loop {
-            match self.replays.prepare(&self.journal, self.inbox.judge(), &limits).await {
-                Ok(None) => break,
-                Ok(commit) => self.commit_replay(commit).await?,
-                Err(error) => self.journal_failed(error).await?,
-            }
-        }
-        let is_due = self.replays.due_at().is_some_and(|at| now.steady >= at);
-        if !is_due || !self.engine.begin_replay(now) {
-            return Ok(None);
-        }
-        let (batch_id, attempt, deliveries) = self.replays.begin(&self.name, now.steady);
-        let context = RenderContext { now: now.wall, attempt, batch_id, replay: true };
-        let mut rendered = destination.render(deliveries, &context);
-        if !rendered.requests.is_empty() {
-            return Ok(Some(Ready { ticket: Ticket::Replay, rendered }));
-        }
-        self.engine.cancel_replay();
-        let commit = self.replays.end(report_of(&mut rendered, Vec::new()));
-        self.commit_replay(commit).await?;
-        Ok(None)
-    }
-
     fn send(&mut self, ready: impl IntoIterator<Item = Ready>) {
         let Some((destination, sender)) = &self.link else { return };
         for Ready { ticket, rendered } in ready {
@@ -348,9 +323,13 @@ impl Lane {
                 self.journal_failed(error).await?;
             }
             self.standing.committed(commit);
+            self.history.add(commit.counts.before_since, now.steady);
             if !commit.dead.is_empty() {
                 self.died.notify_one();
             }
+        }
+        if self.history.due_at().is_some_and(|at| now.steady >= at) {
+            self.history.tell(&self.name);
         }
         let notices = self.engine.take_notices();
         self.deaths.tell(&self.name, notices, now.steady);
@@ -363,7 +342,7 @@ impl Lane {
         if !self.has_cut_short {
             return None; // not told to, or not heard yet
         }
-        if self.engine.is_empty() && self.is_caught_up() && is_idle {
+        if self.engine.is_done(now) && self.is_caught_up() && is_idle {
             return Some(LaneEnd::Drained);
         }
         let cannot_send = self.link.is_none() || self.engine.is_paused();
@@ -408,6 +387,7 @@ impl Lane {
         sooner((!is_caught_up).then_some(self.next_look_out).filter(|at| *at > now.steady));
         sooner(self.engine.expires_at(now));
         sooner(self.deaths.due_at().filter(|at| *at > now.steady));
+        sooner(self.history.due_at());
         let delay = wake.map(|at| at.saturating_sub(now.steady));
         tokio::select! {
             biased;
@@ -420,48 +400,6 @@ impl Lane {
             () = sleep(delay) => {}
         }
         Ok(())
-    }
-
-    async fn look_for_replays(&mut self) -> Step<()> {
-        while let Err(error) = self.replays.look(&self.journal, &self.name).await {
-            self.journal_failed(error).await?;
-        }
-        Ok(())
-    }
-
-    async fn commit_replay(&mut self, commit: Option<crate::journal::ReplayCommit>) -> Step<()> {
-        let Some(commit) = commit else { return Ok(()) };
-        let row = loop {
-            match self.journal.commit_replay(commit.clone()).await {
-                Ok(row) => break row,
-                Err(error) => self.journal_failed(error).await?,
-            }
-        };
-        if row.finished_at.is_some() {
-            tracing::info!(
-                destination = self.name,
-                replayed = row.replayed,
-                failed = row.failed,
-                "replay finished"
-            );
-        }
-        self.replays.committed(row);
-        self.refresh_books().await
-    }
-
-    /// Somebody else has changed the books too.
-    async fn refresh_books(&mut self) -> Step<()> {
-        loop {
-            match self.journal.destinations().await {
-                Ok(rows) => {
-                    if let Some(row) = rows.into_iter().find(|row| row.name == self.name) {
-                        self.standing.refresh(row.books);
-                    }
-                    return Ok(());
-                }
-                Err(error) => self.journal_failed(error).await?,
-            }
-        }
     }
 
     /// The journal said no: wait and ask again, unless it is closed.

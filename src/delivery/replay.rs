@@ -3,14 +3,36 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::engine::{Report, letter};
+use super::clock::Now;
+use super::engine::{Report, is_too_old, letter, too_old};
 use super::judge::{Judge, ReplayFilter};
-use crate::destination::{Delivery, Limits, Outcome, Reason};
+use crate::destination::{Delivery, Destination, Grouping, Limits, Outcome, Reason, RenderContext, Rendered};
 use crate::event::{BatchId, EventId, Sequence};
 use crate::journal::{DeadLetter, Journal, JournalError, ReadLimit, ReadRow, ReplayCommit, ReplayRow};
 
 /// How much is read at once.
 const READ_LIMIT: ReadLimit = ReadLimit { max_rows: 256, max_bytes: 1024 * 1024 };
+
+/// Renders a group, without what the receiver would refuse for its age.
+pub(super) fn render(
+    destination: &dyn Destination,
+    deliveries: &[Delivery],
+    context: &RenderContext,
+    now: Now,
+) -> Rendered {
+    let max_age = destination.limits().max_event_age;
+    let Some(max_age) =
+        max_age.filter(|age| deliveries.iter().any(|delivery| is_too_old(delivery, *age, now)))
+    else {
+        return destination.render(deliveries, context);
+    };
+    let (old, young): (Vec<_>, Vec<_>) =
+        deliveries.iter().cloned().partition(|delivery| is_too_old(delivery, max_age, now));
+    let mut rendered =
+        if young.is_empty() { Rendered::default() } else { destination.render(&young, context) };
+    rendered.unrenderable.extend(old.into_iter().map(|delivery| (delivery.record.id, too_old(max_age))));
+    rendered
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -118,6 +140,13 @@ impl Replays {
         while self.group.len() < max_events {
             let Some(next) = self.queue.front() else { break };
             bytes += next.record.size_bytes();
+            // Each change set is a request of its own, and costs one.
+            let set = |delivery: &Delivery| delivery.record.change_set.clone();
+            let belongs =
+                self.group.first().is_none_or(|first| set(first).is_some() && set(first) == set(next));
+            if limits.grouping == Grouping::ChangeSet && !belongs {
+                break;
+            }
             if !self.group.is_empty() && bytes > limits.max_bytes {
                 break;
             }

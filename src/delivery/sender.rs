@@ -148,8 +148,10 @@ impl Sender {
             .await
             .map_err(failure)?;
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        let (retry_after, rate_limit_reset) = (header(RETRY_AFTER.as_str()), header("x-ratelimit-reset"));
         let mut body = Vec::new();
         // The status is the answer; a body that breaks off changes nothing, nor does one that goes on for
         // ever: the timeout counts for all of it.
@@ -160,7 +162,7 @@ impl Sender {
                 break;
             }
         }
-        Ok(Response::Http { status, retry_after, body })
+        Ok(Response::Http { status, retry_after, rate_limit_reset, body })
     }
 }
 

@@ -37,6 +37,7 @@ impl Standing {
             waiting: 0,
             undecided: 0,
             oldest_waiting_at: None,
+            held: (0, None),
             in_flight: 0,
             attempts: 0,
             next_attempt_at: None,
@@ -98,6 +99,7 @@ impl Standing {
         let state = self.state(endpoint.state());
         let is_endpoint = matches!(state, LaneState::Waiting | LaneState::Blocked) && self.problem.is_none();
         let problem = self.problem.iter().map(|problem| ("configuration".to_owned(), problem.clone())).next();
+        let (held, held_until) = engine.window().held(now.steady);
         let next = endpoint.due_at().filter(|(at, _)| is_endpoint && *at > now.steady);
         let status = LaneStatus {
             reason: if is_endpoint { endpoint.reason().cloned() } else { problem },
@@ -109,6 +111,7 @@ impl Standing {
                 .saturating_sub(outlook.not_routed + outlook.before_since + engine.settled_ahead()),
             undecided: latest.saturating_sub(read_to.max(outlook.read_to)),
             oldest_waiting_at: engine.window().oldest_accepted_at(),
+            held: (held as u64, held_until.map(|(_, until)| until)),
             in_flight: engine.in_flight(),
             attempts: endpoint.attempts(),
             next_attempt_at: next.map(|(_, wall)| wall),

@@ -4,13 +4,20 @@
 //! Records with one order key stay in the order of acceptance. A record without one is a barrier: nothing of
 //! its instance overtakes it, and it overtakes nothing of its instance.
 
+mod aside;
+mod taking;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::destination::{Delivery, Limits};
+use super::clock::Now;
+use crate::destination::{Company, Delivery};
 use crate::event::{OrderKey, Sequence, Timestamp};
 use crate::journal::MAX_WINDOW;
+
+use aside::Aside;
+pub(super) use taking::{Moment, Pick};
 
 /// Originals of records past the oldest unsettled one, at most, in bytes.
 const MAX_WINDOW_BYTES: u64 = 8 << 20;
@@ -47,7 +54,8 @@ struct Item {
     instance: Arc<str>,
     running: Duration,
     accepted_at: Timestamp,
-    queued_at: Duration,
+    /// When it has waited for company long enough, by the steady clock.
+    due_at: Duration,
     size_bytes: usize,
 }
 
@@ -73,6 +81,10 @@ pub(super) struct Window {
     heads: BTreeSet<Sequence>,
     /// Unsettled barriers, by instance.
     barriers: HashMap<Arc<str>, BTreeSet<Sequence>>,
+    /// Waiting records that are urgent.
+    urgent: BTreeSet<Sequence>,
+    /// Records that are told seldom.
+    aside: Aside,
     pending: usize,
     pending_bytes: usize,
     unsettled_bytes: usize,
@@ -83,8 +95,11 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(cursor: Sequence) -> Self {
+    /// Begins after `cursor`; `quiet` are the words under which nothing is told until then.
+    pub(super) fn new(cursor: Sequence, quiet: Vec<(String, Timestamp)>, now: Now) -> Self {
         Self {
+            urgent: BTreeSet::new(),
+            aside: Aside::restore(quiet, now),
             read_to: cursor,
             settled_to: cursor,
             gone_to: cursor,
@@ -184,10 +199,30 @@ impl Window {
         !self.heads.is_empty()
     }
 
-    /// Since when the first waiting record of the window is here.
-    pub(super) fn first_queued_at(&self) -> Option<Duration> {
+    /// When the first waiting record of the window has waited long enough for company.
+    pub(super) fn first_due_at(&self) -> Option<Duration> {
         let first = self.heads.first()?;
-        self.items.get(first).map(|item| item.queued_at)
+        self.items.get(first).map(|item| item.due_at)
+    }
+
+    /// How many records wait for nothing but that time passes, and until when the first of them.
+    pub(super) fn held(&self, now: Duration) -> (usize, Option<(Duration, Timestamp)>) {
+        self.aside.held(now)
+    }
+
+    /// A record was taken by the receiver; it is settled next.
+    pub(super) fn told(&mut self, sequence: Sequence, now: Now) {
+        self.aside.told(sequence, now);
+    }
+
+    /// Words under which nothing is told, and until when, where that has changed.
+    pub(super) fn take_quiet(&mut self) -> Option<Vec<(String, Timestamp)>> {
+        self.aside.take_changed()
+    }
+
+    /// Whether [`Window::take_quiet`] has news.
+    pub(super) fn has_quiet_changed(&self) -> bool {
+        self.aside.is_changed()
     }
 
     /// Looks at a record that is settled already, or not for this destination.
@@ -204,21 +239,26 @@ impl Window {
         }
     }
 
-    /// Looks at a record that waits.
-    pub(super) fn add(&mut self, delivery: Delivery, now: Duration) {
+    /// Looks at a record that waits, until `due_at` for company.
+    pub(super) fn add(&mut self, delivery: Delivery, company: Company, due_at: Duration) {
         let sequence = delivery.record.sequence;
-        self.enter(&delivery, now);
+        let seldom = company.seldom.filter(|_| delivery.record.order_key.is_none());
+        self.enter(&delivery, due_at, seldom.is_some());
         self.pending += 1;
         self.pending_bytes += size_of(&delivery);
-        match Place::of(&delivery) {
-            Place::Key(key) => {
+        match (Place::of(&delivery), seldom) {
+            (_, Some(seldom)) => self.aside.add(sequence, seldom),
+            (Place::Key(key), None) => {
+                if company.is_urgent {
+                    self.urgent.insert(sequence);
+                }
                 let chain = self.chains.entry(key).or_default();
                 if chain.pending.is_empty() && !chain.is_busy {
                     self.heads.insert(sequence);
                 }
                 chain.pending.push_back(sequence);
             }
-            Place::Barrier(_) => {
+            (Place::Barrier(_), None) => {
                 self.heads.insert(sequence);
             }
         }
@@ -228,15 +268,19 @@ impl Window {
     }
 
     /// Looks at a record that is part of a parcel already.
-    pub(super) fn add_taken(&mut self, delivery: &Delivery, now: Duration) {
-        self.enter(delivery, now);
-        self.hold(&Place::of(delivery));
+    pub(super) fn add_taken(&mut self, delivery: &Delivery, company: Company) {
+        let seldom = company.seldom.filter(|_| delivery.record.order_key.is_none());
+        self.enter(delivery, Duration::ZERO, seldom.is_some());
+        match seldom {
+            Some(seldom) => self.aside.add_taken(delivery.record.sequence, seldom),
+            None => self.hold(&Place::of(delivery)),
+        }
     }
 
-    fn enter(&mut self, delivery: &Delivery, now: Duration) {
+    fn enter(&mut self, delivery: &Delivery, due_at: Duration, is_aside: bool) {
         let record = &delivery.record;
         self.look(record.sequence, record.size_bytes() as u64);
-        if record.order_key.is_none() {
+        if record.order_key.is_none() && !is_aside {
             self.barriers.entry(Arc::clone(&record.instance)).or_default().insert(record.sequence);
         }
         self.unsettled_bytes += record.size_bytes();
@@ -248,7 +292,7 @@ impl Window {
                 running: record.running,
                 accepted_at: record.accepted_at,
                 size_bytes: record.size_bytes(),
-                queued_at: now,
+                due_at,
             },
         );
     }
@@ -277,45 +321,6 @@ impl Window {
         }
     }
 
-    /// Takes the oldest records that may travel together: at most `limits`, none that would overtake another.
-    pub(super) fn take(&mut self, limits: &Limits) -> Vec<Delivery> {
-        let mut taken: Vec<Delivery> = Vec::new();
-        let (mut bytes, mut from) = (0, 0);
-        // The next of a key that is taken may follow in the same parcel.
-        let mut followers: Vec<Sequence> = Vec::new();
-        while taken.len() < limits.max_events.max(1) {
-            let Some(sequence) = self.heads.range(from..).next().copied() else { break };
-            from = sequence + 1;
-            if !self.may_go(sequence, &taken) {
-                continue;
-            }
-            let size = self.items.get(&sequence).and_then(|item| item.delivery.as_ref()).map_or(0, size_of);
-            if !taken.is_empty() && bytes + size > limits.max_bytes {
-                break;
-            }
-            bytes += size;
-            self.heads.remove(&sequence);
-            let Some(delivery) = self.items.get_mut(&sequence).and_then(|item| item.delivery.take()) else {
-                continue;
-            };
-            self.pending -= 1;
-            self.pending_bytes -= size_of(&delivery);
-            if let Some(chain) = delivery.record.order_key.as_ref().and_then(|key| self.chains.get_mut(key)) {
-                chain.pending.pop_front();
-                chain.is_busy = true;
-                if let Some(next) = chain.pending.front() {
-                    self.heads.insert(*next);
-                    followers.push(*next);
-                }
-            }
-            taken.push(delivery);
-        }
-        for follower in followers {
-            self.heads.remove(&follower);
-        }
-        taken
-    }
-
     /// Whether a head overtakes nothing but what is in the same parcel before it.
     fn may_go(&self, sequence: Sequence, taken: &[Delivery]) -> bool {
         let Some(item) = self.items.get(&sequence) else { return false };
@@ -325,7 +330,7 @@ impl Window {
         if barriers.contains(&sequence) {
             let mut before =
                 self.items.range(..sequence).filter(|(_, other)| other.instance == item.instance);
-            return before.all(|(other, _)| is_taken(other));
+            return before.all(|(other, _)| self.aside.holds(*other) || is_taken(other));
         }
         barriers.range(..sequence).all(is_taken)
     }
@@ -368,10 +373,13 @@ impl Window {
                 self.barriers.remove(&item.instance);
             }
         }
+        let was_aside = self.aside.settle(sequence, item.delivery.is_some());
         if let Some(delivery) = item.delivery {
             self.pending -= 1;
             self.pending_bytes -= size_of(&delivery);
-            self.unchain(&delivery);
+            if !was_aside {
+                self.unchain(&delivery);
+            }
         }
         self.trim();
     }
@@ -380,6 +388,7 @@ impl Window {
     fn unchain(&mut self, delivery: &Delivery) {
         let sequence = delivery.record.sequence;
         self.heads.remove(&sequence);
+        self.urgent.remove(&sequence);
         let Some(key) = &delivery.record.order_key else { return };
         let Some(chain) = self.chains.get_mut(key) else { return };
         if chain.pending.front() == Some(&sequence) {

@@ -6,11 +6,15 @@
 
 pub mod cloudevents;
 pub mod console;
+pub mod datadog;
 pub mod envelope;
+mod excerpt;
 pub mod file;
+pub mod links;
 pub mod redact;
 pub mod retry_after;
 pub mod signing;
+pub mod slack;
 pub mod telling;
 pub mod template;
 pub mod verdict;
@@ -50,6 +54,45 @@ pub struct Limits {
     /// The receiver takes nothing whose own time is further back than this: checked before each send, by the
     /// wall clock. `None` for receivers that do not care.
     pub max_event_age: Option<Duration>,
+    /// What may share a request.
+    pub grouping: Grouping,
+    /// Between the end of one request and the next, at least: receivers that allow one a second see no more,
+    /// however long either was on its way.
+    pub pause: Duration,
+}
+
+/// What may share a request, and what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grouping {
+    /// Anything: a request goes when its first record has waited, or when it is full.
+    #[default]
+    Any,
+    /// Anything that waits, once the first record has waited; what is urgent goes before, with what waits for the
+    /// same flag alone: see [`Company`].
+    Digest,
+    /// The records of one change set, in a row; every other record alone. Each set waits for itself.
+    ChangeSet,
+}
+
+/// How a record waits for company. What is urgent or told seldom counts where groups are digests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Company {
+    /// It is left out, by the destination's own documented rules: it waits for nothing and holds up nothing.
+    pub is_left_out: bool,
+    /// It ends the wait at once, for itself and for what stands before it in its order.
+    pub is_urgent: bool,
+    /// It is told seldom, apart from the order of others. Only what has no place in the order of a flag may be.
+    pub seldom: Option<Seldom>,
+}
+
+/// Records under one word are told together, and then not again for a while (over restarts, too). They hold up
+/// nothing that comes after them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seldom {
+    /// What they have in common. It is kept in the journal: no personal data.
+    pub word: String,
+    /// How long nothing more is told under it.
+    pub every: Duration,
 }
 
 impl From<BatchPlan> for Limits {
@@ -62,6 +105,8 @@ impl From<BatchPlan> for Limits {
             wait,
             max_concurrency: usize::MAX,
             max_event_age: None,
+            grouping: Grouping::Any,
+            pause: Duration::ZERO,
         }
     }
 }
@@ -148,6 +193,8 @@ pub enum Response {
         status: u16,
         /// The `Retry-After` header, as it came.
         retry_after: Option<String>,
+        /// The `X-RateLimit-Reset` header, as it came; what it counts differs between receivers.
+        rate_limit_reset: Option<String>,
         /// At most the first 64 KiB of its body.
         body: Vec<u8>,
     },
@@ -185,6 +232,11 @@ pub trait Destination: Send + Sync {
 
     /// Turns `deliveries` (in order, never empty, within [`Destination::limits`]) into requests.
     fn render(&self, deliveries: &[Delivery], context: &RenderContext) -> Rendered;
+
+    /// How a record waits for company here.
+    fn company(&self, _delivery: &Delivery) -> Company {
+        Company::default()
+    }
 
     /// Reads what came back at `now`.
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome;

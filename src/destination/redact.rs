@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Delivery, Destination, Limits, Outcome, RenderContext, Rendered, Response};
+use super::{Company, Delivery, Destination, Limits, Outcome, RenderContext, Rendered, Response};
 use crate::config::plan::{RedactPlan, Redaction};
 use crate::event::{Framing, Known, Late, Place, RawText, RecordKind, StoredRecord, Timestamp};
 use crate::flipt::{self, Ahead, AuditEvent, Fate, rewrite_event, rewrite_fields};
@@ -37,6 +37,11 @@ impl Destination for Redacted {
         let redacted: Vec<Delivery> =
             deliveries.iter().map(|delivery| redacted(delivery, &self.plan)).collect();
         self.inner.render(&redacted, context)
+    }
+
+    fn company(&self, delivery: &Delivery) -> Company {
+        // Nothing of it goes anywhere.
+        self.inner.company(delivery)
     }
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {

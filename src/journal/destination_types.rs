@@ -35,6 +35,8 @@ pub struct DestinationRow {
     pub open_batches: Vec<OpenBatch>,
     /// How its endpoint was when it was last told.
     pub endpoint: Endpoint,
+    /// Words under which it tells nothing for a while, and until when.
+    pub quiet: Vec<(String, Timestamp)>,
     /// Whether, and how, a person paused it.
     pub paused: Option<Pause>,
     /// Since when it is no longer configured: the wall clock, and the relay's running time.
@@ -202,6 +204,8 @@ pub struct LaneCommit {
     pub closed: Vec<BatchId>,
     /// How the endpoint is, where that changed.
     pub endpoint: Option<Endpoint>,
+    /// All words under which nothing is told for a while, where that changed.
+    pub quiet: Option<Vec<(String, Timestamp)>>,
 }
 
 /// A record that one destination will not take.

@@ -8,7 +8,7 @@ use super::rows::number;
 use super::schema::{key, next_id};
 use super::{
     Act, ActKind, Books, DestinationId, DestinationRow, Endpoint, EndpointState, Journal, JournalError,
-    MAX_WINDOW, Pause, Released, acked, acts, batches, running,
+    MAX_WINDOW, Pause, Released, acked, acts, batches, memory, running,
 };
 use crate::event::{Sequence, Timestamp};
 
@@ -296,6 +296,7 @@ fn select(
         }
         row.open_batches.retain(|batch| !batch.members.is_empty());
         row.open_batches.sort_by_key(|batch| batch.members[0]);
+        row.quiet = memory::quiet(conn, row.id)?;
     }
     Ok(rows)
 }
@@ -329,6 +330,7 @@ fn destination(row: &Row<'_>) -> rusqlite::Result<DestinationRow> {
             replayed: number("replayed")?,
         },
         open_batches: Vec::new(),
+        quiet: Vec::new(),
         endpoint: endpoint(row)?,
         paused: pause(row)?,
         orphaned: moment("orphaned_at")?.map(|at| (at, running::from_millis(running_ms))),

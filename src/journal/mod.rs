@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `open.rs` | from a data directory to a database that can be trusted |
 //! | `lock.rs` | one process at a time |
+//! | `memory.rs` | what a destination remembers between requests |
 //! | `schema.rs` | the tables, and migrations from older releases |
 //! | `salvage.rs` | saving what can be read of a damaged journal |
 //! | `backup.rs` | a copy while it is in use |
@@ -50,6 +51,7 @@ mod destinations;
 mod job;
 mod ledger;
 mod lock;
+mod memory;
 mod open;
 mod outlines;
 mod reader;

@@ -4,7 +4,9 @@ use rusqlite::{Connection, params};
 
 use super::job::{Done, Proof, refused};
 use super::ledger::Ledger;
-use super::{DestinationId, Endpoint, Journal, JournalError, LaneCommit, acked, batches, dead_letters};
+use super::{
+    DestinationId, Endpoint, Journal, JournalError, LaneCommit, acked, batches, dead_letters, memory,
+};
 use crate::event::Timestamp;
 
 impl Journal {
@@ -44,6 +46,9 @@ fn settle(conn: &Connection, ledger: &mut Ledger, commit: &LaneCommit) -> Done<(
     }
     if let Some(endpoint) = &commit.endpoint {
         write_endpoint(conn, id, endpoint)?;
+    }
+    if let Some(quiet) = &commit.quiet {
+        memory::keep_quiet(conn, id, quiet, now)?;
     }
     let counts = &commit.counts;
     let not_for_it = counts.not_routed + counts.before_since + counts.observed + counts.left_out;

@@ -128,7 +128,7 @@ pub struct Size {
     pub body_bytes: usize,
     /// The event as Flipt wrote it.
     pub event_bytes: usize,
-    /// So many bytes of events share a request, at most (`batch.max_bytes`).
+    /// So many bytes of events share a request, at most.
     pub max_bytes: usize,
 }
 

@@ -94,7 +94,7 @@ fn what_is_no_event_or_too_large_is_told_as_such() {
     let long = LINE.replace(r#""description":"""#, &format!(r#""description":"{}""#, "x".repeat(1_200)));
     let explanation = explained(&long);
     assert_eq!(explanation.facts.record, "event");
-    assert!(explanation_text(&explanation).contains("to a request (`batch.max_bytes`): it goes alone"));
+    assert!(explanation_text(&explanation).contains("to a request: it goes alone"));
     let explanation = explained(&long.replace("xxx", "xxxxxx"));
     assert_eq!(explanation.facts.record, "oversized");
     let ExplainedBody::Text(body) = &at(&explanation, "watched").requests[0].body else { panic!("no text") };

@@ -130,7 +130,7 @@ fn tell_request(text: &mut String, request: &ExplainedRequest) {
     let alone = if size.event_bytes > size.max_bytes { ": it goes alone" } else { "" };
     let _ = writeln!(
         text,
-        "\n    {} bytes{encoding}; the event as it came has {}, of at most {} to a request (`batch.max_bytes`){alone}",
+        "\n    {} bytes{encoding}; the event as it came has {}, of at most {} to a request{alone}",
         number(size.body_bytes as u64),
         number(size.event_bytes as u64),
         number(size.max_bytes as u64),

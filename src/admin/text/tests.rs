@@ -24,6 +24,8 @@ fn destination(name: &str, kind: &str, delivered: u64, waiting: u64) -> Destinat
         undecided: Some(0),
         balanced: true,
         oldest_waiting_at: None,
+        held: 0,
+        held_until: None,
         in_flight: 0,
         failed_attempts: 0,
         next_attempt_at: None,

@@ -6,6 +6,21 @@ use super::*;
 /// its backlog: until then the intake may have to wait for it.
 const BURST: Duration = Duration::from_secs(60);
 
+/// Whether a receiver that takes nothing older would refuse a record for its own time.
+pub(in crate::delivery) fn is_too_old(delivery: &Delivery, max_age: Duration, now: Now) -> bool {
+    let record = &delivery.record;
+    now.is_wall_sure && now.wall.since(record.event_time.unwrap_or(record.accepted_at)) > max_age
+}
+
+/// Why it is not sent.
+pub(in crate::delivery) fn too_old(max_age: Duration) -> Reason {
+    let age = humantime::format_duration(max_age);
+    Reason {
+        code: "expired",
+        message: format!("it happened more than {age} ago: the receiver would refuse it"),
+    }
+}
+
 impl Engine {
     /// Lets records die that the receiver would refuse for their own time; whether nothing is left to send.
     pub(super) fn too_old(&mut self, chosen: Sequence, now: Now) -> bool {
@@ -14,10 +29,7 @@ impl Engine {
         };
         let Some(parcel) = self.parcels.get_mut(&chosen) else { return true };
         let attempts = parcel.parts.front().map_or(0, |part| part.attempts);
-        let is_old = |delivery: &Delivery| {
-            let record = &delivery.record;
-            now.wall.since(record.event_time.unwrap_or(record.accepted_at)) > max_age
-        };
+        let is_old = |delivery: &Delivery| is_too_old(delivery, max_age, now);
         let old: Vec<Sequence> = parcel
             .parts
             .front()
@@ -26,9 +38,10 @@ impl Engine {
         if old.is_empty() {
             return false;
         }
-        let message =
-            format!("older than the {} that the receiver takes", humantime::format_duration(max_age));
-        self.kill_members(chosen, &old, &Reason { code: "expired", message }, attempts);
+        let reason = too_old(max_age);
+        self.kill_members(chosen, &old, &reason, attempts);
+        self.notices.retain(|notice| !matches!(notice, Notice::Dead { reason: dead, .. } if *dead == reason));
+        self.notices.push(Notice::ManyDead { count: old.len() as u64, code: reason.code });
         !self.parcels.contains_key(&chosen)
     }
 

@@ -26,12 +26,16 @@ impl Engine {
         counts.delivered += delivered.len() as u64;
         counts.observed += observed.len() as u64;
         counts.left_out += left_out.len() as u64;
+        delivered.iter().for_each(|sequence| self.window.told(*sequence, now));
         let mut aside = left_out;
         for (id, reason) in report.unrenderable {
             let Some(sequence) = sequences.get(&id) else { continue };
             self.changes.dead.push(letter(*sequence, &reason, attempts));
             self.notices.push(Notice::Dead { id, reason });
             aside.push(*sequence);
+        }
+        if !report.delivered.is_empty() || report.failed.is_some() {
+            self.rest(now);
         }
         if !report.delivered.is_empty() {
             self.was_tried = true;
@@ -230,6 +234,7 @@ impl Engine {
     ) -> bool {
         let number = self.replay;
         self.in_flight -= 1;
+        self.rest(now);
         self.was_tried = true;
         let is_limit = matches!(outcome, Outcome::Retry { reason, .. } if reason.code == LIMIT);
         let is_alone = failed_at.is_some_and(|then| self.passed > then) && !is_limit;

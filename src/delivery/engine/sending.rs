@@ -17,7 +17,7 @@ impl Engine {
             let chosen = match self.endpoint.permit(now) {
                 Permit::Nothing => None,
                 Permit::Probe { .. } if self.in_flight > 0 => None,
-                Permit::Probe { other_key } => self.choose_probe(other_key),
+                Permit::Probe { other_key } => self.choose_probe(other_key, now),
                 Permit::All => self.choose(now, is_caught_up || self.window.room() == 0, hurry),
             };
             let Some(chosen) = chosen else { break };
@@ -30,9 +30,24 @@ impl Engine {
         dispatches
     }
 
-    /// Whether `rate_limit` allows no request now.
+    /// Whether `rate_limit` allows no request now, or the receiver is given a pause.
     fn is_limited(&self, now: Now) -> bool {
-        self.bucket.as_ref().is_some_and(|bucket| bucket.due_at() > now.steady)
+        self.allowed_at().is_some_and(|at| at > now.steady)
+    }
+
+    /// When the next request is allowed, where that is limited.
+    fn allowed_at(&self) -> Option<Duration> {
+        self.bucket
+            .as_ref()
+            .map(Bucket::due_at)
+            .max((!self.rests_until.is_zero()).then_some(self.rests_until))
+    }
+
+    /// A request has ended.
+    pub(super) fn rest(&mut self, now: Now) {
+        if !self.rules.limits.pause.is_zero() {
+            self.rests_until = now.steady + self.rules.limits.pause;
+        }
     }
 
     fn take_token(&mut self, now: Now) {
@@ -48,14 +63,27 @@ impl Engine {
             return ready;
         }
         let limits = &self.rules.limits;
-        let is_full = self.window.pending() >= limits.max_events.max(1)
-            || self.window.pending_bytes() >= limits.max_bytes;
-        let has_waited = self.window.first_queued_at().is_some_and(|at| now.steady >= at + limits.wait);
-        (is_full || is_caught_up && (hurry || has_waited)).then(|| self.take_new())?
+        let moment = self.moment(now, hurry);
+        let pick = match limits.grouping {
+            Grouping::Any => {
+                let is_full = self.window.pending() >= limits.max_events.max(1)
+                    || self.window.pending_bytes() >= limits.max_bytes;
+                let has_waited = self.window.first_due_at().is_some_and(|at| now.steady >= at);
+                (is_full || is_caught_up && (hurry || has_waited)).then_some(Pick::Oldest)
+            }
+            // What belongs together is read before any of it goes.
+            grouping if is_caught_up => self.window.ripe(grouping, limits.max_events, moment),
+            _ => None,
+        };
+        self.take_new(pick?, moment)
     }
 
-    pub(super) fn take_new(&mut self) -> Option<Sequence> {
-        let deliveries = self.window.take(&self.rules.limits);
+    fn moment(&self, now: Now, hurry: bool) -> Moment {
+        Moment { now: now.steady, hurry, is_pressed: self.window.room() == 0 }
+    }
+
+    fn take_new(&mut self, pick: Pick, moment: Moment) -> Option<Sequence> {
+        let deliveries = self.window.take(&self.rules.limits, pick, moment);
         if deliveries.is_empty() {
             return None;
         }
@@ -63,15 +91,21 @@ impl Engine {
     }
 
     /// What to ask the endpoint with: the oldest record, or one that has no key in common with it.
-    fn choose_probe(&mut self, other_key: bool) -> Option<Sequence> {
+    fn choose_probe(&mut self, other_key: bool, now: Now) -> Option<Sequence> {
+        // Whoever asks does not wait for company.
+        let moment = self.moment(now, true);
+        let pick = match self.rules.limits.grouping {
+            Grouping::ChangeSet => Pick::Set,
+            Grouping::Any | Grouping::Digest => Pick::Oldest,
+        };
         let idle = |parcel: &Parcel| parcel.number.is_none();
         let oldest = self.parcels.iter().find(|(_, parcel)| idle(parcel)).map(|(first, _)| *first);
-        let Some(oldest) = oldest else { return self.take_new() };
+        let Some(oldest) = oldest else { return self.take_new(pick, moment) };
         if !other_key {
             return Some(oldest);
         }
         // A fresh one first: those that were tried already have failed like the oldest.
-        if let Some(fresh) = self.take_new() {
+        if let Some(fresh) = self.take_new(pick, moment) {
             return Some(fresh);
         }
         let others: Vec<Sequence> = self
@@ -110,7 +144,7 @@ impl Engine {
         let may = match self.endpoint.permit(now) {
             Permit::All => self.in_flight < self.concurrency(),
             // Only where nothing else is there to ask with.
-            Permit::Probe { .. } => self.in_flight == 0 && self.window.unsettled() == 0,
+            Permit::Probe { .. } => self.in_flight == 0 && !self.has_something_to_send(now),
             Permit::Nothing => false,
         };
         if self.is_paused || self.is_limited(now) || !may {
@@ -138,18 +172,21 @@ impl Engine {
         if self.is_paused || self.endpoint.state() == EndpointState::Gone {
             return None;
         }
-        let limited = self.bucket.as_ref().map(Bucket::due_at);
-        let mut soonest = limited.filter(|_| self.window.unsettled() > 0 || has_replay);
+        let limited = self.allowed_at().filter(|at| *at > now.steady);
+        let has_something = self.has_something_to_send(now) || has_replay;
+        let mut soonest = limited.filter(|_| has_something);
         let mut consider = |at: Option<Duration>| {
             soonest = soonest.into_iter().chain(at.filter(|at| *at > now.steady)).min()
         };
         if let Some((at, _)) = self.endpoint.due_at() {
-            consider(Some(at).filter(|_| self.in_flight == 0 && (self.window.unsettled() > 0 || has_replay)));
+            consider(Some(at).filter(|_| self.in_flight == 0 && has_something));
+            consider(self.window.held(now.steady).1.map(|(until, _)| until));
         } else if self.in_flight < self.concurrency() {
             let idle = self.parcels.values().filter(|parcel| parcel.number.is_none());
             consider(idle.filter_map(|parcel| parcel.parts.front()?.not_before.map(|(at, _)| at)).min());
-            let company = self.window.first_queued_at().filter(|_| is_caught_up || self.window.room() == 0);
-            consider(company.map(|at| at + self.rules.limits.wait));
+            if is_caught_up || self.window.room() == 0 {
+                consider(self.window.ripe_at(now.steady));
+            }
         }
         soonest.filter(|at| *at > now.steady)
     }

@@ -45,6 +45,43 @@ impl Deaths {
     }
 }
 
+/// Records from before a destination's `deliver_since`, told once all of them are counted.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    untold: u64,
+    quiet_at: Duration,
+}
+
+impl History {
+    /// How long no more of them came, before they are told.
+    const QUIET: Duration = Duration::from_secs(2);
+
+    /// So many more were passed over.
+    pub(super) fn add(&mut self, records: u64, now: Duration) {
+        if records > 0 {
+            self.untold += records;
+            self.quiet_at = now + Self::QUIET;
+        }
+    }
+
+    /// When there is something to tell, by the lane's steady clock.
+    pub(super) fn due_at(&self) -> Option<Duration> {
+        (self.untold > 0).then_some(self.quiet_at)
+    }
+
+    /// Tells how many there are.
+    pub(super) fn tell(&mut self, destination: &str) {
+        let records = std::mem::take(&mut self.untold);
+        if records > 0 {
+            tracing::info!(
+                destination,
+                records,
+                "older records are kept as history, and not sent here (`deliver_since`)"
+            );
+        }
+    }
+}
+
 /// Under `observe: true` nothing dies.
 pub(super) fn tell_observed(destination: &str, event: EventId, reason: &Reason) {
     tracing::warn!(destination, %event, code = reason.code, "observed; it would be a dead letter: {}", reason.message);
@@ -101,5 +138,24 @@ fn tell(destination: &str, notice: &Notice) {
             );
         }
         Notice::ManyDead { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_is_told_when_no_more_of_it_comes() {
+        let mut history = History::default();
+        let at = Duration::from_secs;
+        assert_eq!(history.due_at(), None);
+        history.add(0, at(1));
+        assert_eq!(history.due_at(), None);
+        history.add(5, at(1));
+        history.add(3, at(2));
+        assert_eq!((history.untold, history.due_at()), (8, Some(at(4))));
+        history.tell("slack");
+        assert_eq!((history.untold, history.due_at()), (0, None));
     }
 }

@@ -1,6 +1,7 @@
 //! The engine under time, outcomes and crashes at will.
 
 mod books;
+mod company;
 mod judging;
 mod model;
 mod order;
@@ -17,7 +18,7 @@ use proptest::test_runner::Config as ProptestConfig;
 use super::clock::Now;
 use super::engine::{Engine, Rules};
 use crate::config::plan::{BatchPlan, RetryPlan};
-use crate::destination::{Delivery, Limits, Outcome, Reason};
+use crate::destination::{Company, Delivery, Grouping, Limits, Outcome, Reason, Seldom};
 use crate::event::{
     EntityKind, EventId, Framing, Incarnation, Namespace, OrderKey, RecordKind, Sequence, StoredRecord,
     Timestamp,
@@ -100,6 +101,7 @@ fn row() -> DestinationRow {
         acked: Vec::new(),
         books: Books::default(),
         open_batches: Vec::new(),
+        quiet: Vec::new(),
         endpoint: Endpoint::default(),
         paused: None,
         orphaned: None,

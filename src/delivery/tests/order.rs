@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::model::{Sent, World};
+use super::model::{Place, Sent, World};
 use super::*;
 
 /// What happens next.
@@ -59,9 +59,17 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn accept(world: &mut World, keys: &[u8]) {
-    for key in keys {
+/// In digests some are urgent and some told seldom; where groups wait at all, there are change sets.
+fn accept(world: &mut World, keys: &[u8], grouping: Grouping) {
+    let (company, is_digest) = (grouping != Grouping::Any, grouping == Grouping::Digest);
+    for (index, key) in keys.iter().enumerate() {
         match key {
+            1 if company => world.accept_as(Place::LeftOut, None, false),
+            2 | 3 if is_digest => world.accept_as(Place::Seldom(format!("word-{key}")), None, false),
+            4.. if company => {
+                let set = (key % 3 != 0).then_some((index / 5) as u8);
+                world.accept_as(Place::Flag(format!("flag-{key}")), set, *key == 11 && index % 7 == 0);
+            }
             0 => world.accept_barrier(),
             1 => world.accept_other(),
             key => world.accept(&format!("flag-{key}")),
@@ -98,13 +106,20 @@ proptest! {
     fn order_ids_and_books_hold(
         concurrency in prop_oneof![Just(1_usize), 2_usize..8, Just(64)],
         max_events in prop_oneof![Just(1_usize), Just(3), Just(50)],
+        grouping in prop_oneof![2 => Just(Grouping::Any), 1 => Just(Grouping::Digest), 1 => Just(Grouping::ChangeSet)],
+        wait in prop_oneof![Just(0_u64), Just(15)],
+        pause in prop_oneof![Just(0_u64), Just(1)],
         steps in proptest::collection::vec(step(), 20..300),
     ) {
-        let mut world = World::new(rules(concurrency, max_events));
+        let mut rules = rules(if pause > 0 { 1 } else { concurrency }, max_events);
+        rules.limits.grouping = grouping;
+        rules.limits.wait = Duration::from_secs(wait);
+        rules.limits.pause = Duration::from_secs(pause);
+        let mut world = World::new(rules);
         let mut known = BTreeMap::new();
         for step in steps {
             match step {
-                Step::Accept(keys) => accept(&mut world, &keys),
+                Step::Accept(keys) => accept(&mut world, &keys, grouping),
                 Step::Pass(millis) => world.now += Duration::from_millis(millis),
                 Step::Turn => {
                     for sent in world.turn() {

@@ -334,8 +334,10 @@ fn a_receiver_that_takes_nothing_old_is_not_asked_and_a_doubtful_clock_gives_no_
     world.now += hours(2);
     let doubtful = Now { is_wall_sure: false, ..world.now() };
     for sequence in 1..=3 {
-        let looked = delivery(sequence, Some("x"), world.accepted[sequence as usize - 1].1);
-        world.engine.look(crate::delivery::engine::Looked::Mine(Box::new(looked)), doubtful);
+        let looked = delivery(sequence, Some("x"), world.accepted[sequence as usize - 1].at);
+        world
+            .engine
+            .look(crate::delivery::engine::Looked::Mine(Box::new(looked), Company::default()), doubtful);
     }
     let dispatches = world.engine.next(doubtful, true, false);
     assert_eq!(world.engine.deliveries(&dispatches[0]).len(), 3, "no verdict");
@@ -363,6 +365,20 @@ fn a_rate_is_kept_and_probes_count() {
         }
     }
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_millis(999)), "{times:?}");
+}
+
+#[test]
+fn a_rate_that_allows_a_request_again_hides_no_later_time() {
+    let rate = crate::config::plan::RatePlan { requests: 1, per: Duration::from_secs(1) };
+    let mut world = World::new(Rules { rate_limit: Some(rate), ..rules(1, 1) });
+    world.accept("a");
+    world.turn();
+    let not_before = Some(Duration::from_secs(60));
+    let reason = reason("http_5xx");
+    assert!(answer(&mut world, Outcome::Retry { not_before, reason }).is_empty());
+    world.now += Duration::from_secs(2);
+    assert!(world.turn().is_empty());
+    assert!(world.wake_at().unwrap() >= Duration::from_secs(60));
 }
 
 #[test]

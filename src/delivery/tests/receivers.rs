@@ -141,7 +141,7 @@ fn outcome(said: Said, now: Now) -> Outcome {
         Nothing => return outcome_of(SendError::Failed("connection reset".to_owned())),
         Untrusted => return outcome_of(SendError::Untrusted("it is not trusted".to_owned())),
     };
-    let response = Response::Http { status, retry_after, body: b"because".to_vec() };
+    let response = Response::Http { status, retry_after, rate_limit_reset: None, body: b"because".to_vec() };
     Webhook::new(plan, batch, USER_AGENT).classify(&response, now.wall)
 }
 

@@ -429,7 +429,7 @@ impl SmallRelay {
         let Some(lane) = &self.slots[slot].lane else { return true };
         let is_caught_up = lane.engine.window().read_to() >= lane.inbox.latest();
         let replays = lane.replays.is_empty() || lane.engine.rules().observe;
-        is_caught_up && lane.engine.is_empty() && lane.engine.in_flight() == 0 && replays
+        is_caught_up && lane.engine.is_done(self.now()) && lane.engine.in_flight() == 0 && replays
     }
 
     fn pass_until_due(&mut self, slot: usize) {
@@ -466,7 +466,7 @@ impl SmallLane {
             if !self.engine.wants_more() {
                 return;
             }
-            if !runtime.block_on(self.inbox.read(&mut self.engine, now)).unwrap() {
+            if !runtime.block_on(self.inbox.read(&mut self.engine, None, now)).unwrap() {
                 return;
             }
         }

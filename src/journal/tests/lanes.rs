@@ -148,6 +148,24 @@ fn batches_that_are_settled_or_unreadable_are_forgotten() {
 }
 
 #[test]
+fn what_is_quiet_is_known_after_a_restart() {
+    let bench = Bench::new();
+    let (slack, other) = (bench.lane("slack"), bench.lane("other"));
+    let word = |word: &str, seconds: i64| (word.to_owned(), Timestamp::from_unix_micros(seconds * 1_000_000));
+    let commit = |bench: &Bench, id, quiet| bench.commit(LaneCommit { quiet, ..lane_commit(id) });
+    commit(&bench, slack.id, Some(vec![word("denied:1", 10), word("denied:2", 20)]));
+    commit(&bench, other.id, Some(vec![word("denied:1", 30)]));
+    commit(&bench, slack.id, None);
+    let (bench, _) = bench.reopen();
+    assert_eq!(bench.destination("slack").quiet, [word("denied:1", 10), word("denied:2", 20)]);
+    commit(&bench, slack.id, Some(vec![word("denied:3", 40)]));
+    assert_eq!(bench.lane("slack").quiet, [word("denied:3", 40)]);
+    assert_eq!(bench.lane("other").quiet, [word("denied:1", 30)]);
+    commit(&bench, slack.id, Some(Vec::new()));
+    assert!(bench.destination("slack").quiet.is_empty());
+}
+
+#[test]
 fn a_destination_is_adopted_under_its_new_name() {
     let mut bench = Bench::new();
     bench.append_some(4);

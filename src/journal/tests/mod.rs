@@ -274,6 +274,7 @@ fn lane_commit(destination: DestinationId) -> LaneCommit {
         opened: Vec::new(),
         closed: Vec::new(),
         endpoint: None,
+        quiet: None,
     }
 }
 

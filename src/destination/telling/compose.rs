@@ -91,6 +91,7 @@ fn parts(
         }
         _ => effects,
     };
+    let stays_true = !scene.true_while_off().is_empty();
     let left = |effect: &&Effect| opening.said != Said::Switch || effect.weight != Weight::Switch;
     let phrase = |effect: &Effect| {
         let mut phrase = if is_alone { effect.near.clone() } else { effect.far.clone() };
@@ -103,8 +104,13 @@ fn parts(
             }
         }
         // In a story of several, everyone is meant where nobody else is named.
+        // Of a flag that is OFF nobody would think so.
         if is_story && !is_alone && phrase.tail == " of everyone gets true" {
-            phrase.tail.clear();
+            match (stays_true, phrase.old.is_some()) {
+                (true, true) => phrase.tail = " of everyone still gets true".to_owned(),
+                (true, false) => {}
+                (false, _) => phrase.tail.clear(),
+            }
         }
         phrase
     };
@@ -131,6 +137,11 @@ fn notes(
     parts: &mut [Phrase],
 ) -> Vec<Phrase> {
     let mut notes = Vec::new();
+    // Its parts are not told of what was created, nor those that are as they were.
+    let still = scene.true_while_off().into_iter();
+    let still =
+        still.filter(|(unit, _)| opening.said == Said::Parts || matches!(unit.net(), Net::Same | Net::Back));
+    notes.extend(still.take(MOST_FLAGS).map(|(_, rollout)| Phrase::words(rollout.said())));
     let changed = scene.changed();
     let moved = scene.orders.iter().any(|order| order.moved != Moved::Same);
     let age = age(scene, readings);
@@ -162,7 +173,7 @@ fn notes(
     {
         notes.extend(with(closed, own.kind).map(Phrase::words));
     }
-    if readings.iter().any(is_forced) {
+    if readings.iter().any(Reading::is_forced) {
         notes.push(Phrase::words("by force, with all that was in it"));
     }
     if let Some(used_by) = readings.iter().rev().find_map(|reading| reading.known.used_by.as_ref())
@@ -251,10 +262,4 @@ fn with(closed: &Several<Closed>, owner: EntityKind) -> Option<String> {
         kinds.into_iter().filter(|kind| owner != EntityKind::Segment || *kind != EntityKind::Constraint);
     let said: Vec<String> = kinds.filter_map(of).collect();
     (!said.is_empty()).then(|| format!("with {}", list(&said, said.len(), "and", said.len())))
-}
-
-/// Whether a namespace was deleted with all that was in it.
-fn is_forced(reading: &Reading<'_>) -> bool {
-    let payload = reading.event.payload.filter(|_| reading.kind == Some(EntityKind::Namespace));
-    payload.is_some_and(|payload| crate::flipt::Fields::read(payload).truth("force") == Some(true))
 }

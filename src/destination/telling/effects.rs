@@ -250,7 +250,10 @@ fn attachment(unit: &Unit<'_>) -> Option<Effect> {
     let far = Phrase::words(format!("{} {words}", thing(unit)));
     let read = |state: Option<&Fields<'_>>| state?.text("attachment").map(|text| row_text(&text));
     let rows = (read(unit.before()), read(unit.after()));
-    Some(Effect::new(Weight::Other, &label, Phrase::words(words), far).with_row(rows.0, rows.1))
+    let states = [unit.before(), unit.after()].into_iter().flatten();
+    let is_raw = states.filter_map(|state| state.text("attachment")).any(|text| is_container(&text));
+    let effect = Effect::new(Weight::Other, &label, Phrase::words(words), far);
+    Some(effect.with_row(rows.0, rows.1).with_raw(is_raw))
 }
 
 fn is_below(pointer: &str, field: &str) -> bool {
@@ -394,7 +397,10 @@ fn other(field_name: &str, told: &[&Difference], prefix: &str) -> Effect {
         _ => (None, None),
     };
     let far = near.after(prefix);
-    Effect::new(weight, &capital(&format!("{prefix}{words}")), near, far).with_row(rows.0, rows.1)
+    let sides = told.iter().flat_map(|told| told.old.iter().chain(&told.new));
+    let is_raw = sides.into_iter().any(|side| is_container(side.0.get()));
+    let effect = Effect::new(weight, &capital(&format!("{prefix}{words}")), near, far);
+    effect.with_row(rows.0, rows.1).with_raw(is_raw)
 }
 
 fn capital(text: &str) -> String {
@@ -412,9 +418,14 @@ fn short_value(value: &RawText) -> Option<String> {
             let quoted = short_quote(&said)?;
             Some(if is_word { quoted.trim_matches(['“', '”']).to_owned() } else { quoted })
         }
-        None if raw.get().starts_with(['{', '[']) => None,
+        None if is_container(raw.get()) => None,
         None => Some(name(raw.get()).into_owned()),
     }
+}
+
+/// Whether JSON is an object or a list.
+fn is_container(json: &str) -> bool {
+    json.trim_start().starts_with(['{', '['])
 }
 
 fn row_value(value: &RawText) -> Option<String> {

@@ -1,5 +1,6 @@
 //! A record in plain words, alike wherever it is told: console, Slack, Datadog, status page, command line.
 
+mod account;
 mod acts;
 mod compose;
 mod effects;
@@ -18,7 +19,9 @@ use std::{fmt, slice};
 
 use super::Delivery;
 use super::envelope::Opened;
+pub use account::{Account, Accounts, Doer, EventFacts, Nature, Subject, accounts, is_urgent, refused};
 pub(super) use reading::{Reading, Source};
+pub(super) use words::thousands;
 
 /// What a piece of a sentence is, so that a destination may stress it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub struct Row {
     pub old: Option<String>,
     /// What it is; `None`: it is gone.
     pub new: Option<String>,
+    /// Whether a side of it is an object or a list of JSON, and no text that people wrote.
+    pub is_raw: bool,
 }
 
 /// The records of one change set, told as one.
@@ -87,6 +92,15 @@ pub struct Story {
     pub headline: Sentence,
     /// What changed from the beginning to the end of it, biggest effect first.
     pub rows: Vec<Row>,
+}
+
+/// The source and epoch of the event that `send-test` makes: no source's epoch is called so.
+pub const TEST: &str = "send-test";
+
+/// Whether a record is the event of a test, about a flag that does not exist.
+#[must_use]
+pub fn is_test(delivery: &Delivery) -> bool {
+    *delivery.record.epoch == *TEST && *delivery.record.source == *TEST
 }
 
 /// Tells one record.

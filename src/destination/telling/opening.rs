@@ -3,6 +3,7 @@
 use super::effects::thing;
 use super::order::{Moved, Order};
 use super::phrase::Line;
+use super::states::Rollout;
 use super::units::{Net, Unit, Units, Was};
 use super::words::{count, list, name, ordinal, switch, with_article};
 use super::{Role, Tone};
@@ -52,6 +53,18 @@ impl<'s, 'a> Scene<'s, 'a> {
     pub(super) fn changed(&self) -> Vec<&'s Unit<'a>> {
         let is_news = |unit: &&Unit<'_>| !matches!(unit.net(), Net::Same | Net::Back | Net::Passed);
         self.units.all.iter().filter(is_news).collect()
+    }
+
+    /// The rollouts of the story by which some get true although the flag is OFF: those of a boolean flag decide
+    /// whatever its switch says, which is what everyone else gets.
+    pub(super) fn true_while_off(&self) -> Vec<(&'s Unit<'a>, Rollout)> {
+        let own = self.own().filter(|own| own.kind == EntityKind::Flag).and_then(Unit::after);
+        if own.is_none_or(|flag| flag.raw("enabled").is_some() && flag.truth("enabled") != Some(false)) {
+            return Vec::new();
+        }
+        let rollouts = self.units.all.iter().filter(|unit| unit.kind == EntityKind::Rollout);
+        let read = rollouts.filter_map(|unit| Some((unit, unit.after().and_then(Rollout::read)?)));
+        read.filter(|(_, rollout)| rollout.gives_true()).collect()
     }
 
     fn moved(&self) -> Vec<&'s Order> {
@@ -186,7 +199,11 @@ impl<'s, 'a> Scene<'s, 'a> {
             return None;
         }
         let turned = !old;
-        let tone = if new { Tone::On } else { Tone::Off };
+        let tone = match new {
+            true => Tone::On,
+            false if self.true_while_off().is_empty() => Tone::Off,
+            false => Tone::Rollout,
+        };
         let mut opening = self.opening(tone, "turned", false);
         opening.pieces.push((Role::Plain, " ".to_owned()));
         opening.pieces.push((Role::Value, switch(turned).to_owned()));

@@ -115,8 +115,14 @@ impl Effect {
     /// An effect whose row says the same as its phrases.
     pub(super) fn new(weight: Weight, label: &str, near: Phrase, far: Phrase) -> Self {
         let new = near.new.as_ref().map(|new| format!("{new}{}", near.tail));
-        let row = Row { label: label.to_owned(), old: near.old.clone(), new };
+        let row = Row { label: label.to_owned(), old: near.old.clone(), new, is_raw: false };
         Self { weight, near, far, row }
+    }
+
+    /// The same, whose row shows JSON if that is so.
+    pub(super) fn with_raw(mut self, is_raw: bool) -> Self {
+        self.row.is_raw = is_raw;
+        self
     }
 
     /// The same with another row.

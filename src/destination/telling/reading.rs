@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::words::{name, without_ids};
 use crate::destination::Delivery;
 use crate::destination::envelope::Opened;
+use crate::destination::redact::MASK;
 use crate::event::{Deed, EntityKind, Known};
 use crate::flipt::{self, Actor, AuditEvent, Differences, Payload};
 
@@ -70,6 +71,12 @@ impl<'a> Reading<'a> {
         self.is_known() && !self.event.is_denied() && self.known.late.is_none()
     }
 
+    /// Whether a namespace was deleted with all that was in it.
+    pub(super) fn is_forced(&self) -> bool {
+        let payload = self.event.payload.filter(|_| self.kind == Some(EntityKind::Namespace));
+        payload.is_some_and(|payload| flipt::Fields::read(payload).truth("force") == Some(true))
+    }
+
     /// The entity after it; `None` where it is deleted.
     pub(super) fn after(&self) -> Option<&'a RawValue> {
         self.event.payload.filter(|_| self.deed != Deed::Deleted)
@@ -87,6 +94,20 @@ impl<'a> Reading<'a> {
         let order_key = self.delivery.record.order_key.as_ref();
         let found = || order_key?.owner().filter(|(kind, _)| *kind == owner).map(|(_, key)| key);
         (owner, said.map(str::to_owned).or_else(found))
+    }
+
+    /// Who is told by nothing that tells one from another: not known, or not to be seen.
+    pub(super) fn unnamed(&self) -> Option<&'static str> {
+        let actor = &self.actor;
+        let mut told = [&actor.name, &actor.email].into_iter().flatten();
+        if told.any(|told| !told.is_empty() && **told != *MASK) {
+            return None;
+        }
+        Some(match actor.authentication.as_deref() {
+            Some("token") => "with API tokens not named here",
+            Some("kubernetes") => "by Kubernetes service accounts not named here",
+            _ => "by someone not named here",
+        })
     }
 
     /// Who did it: by name, by address, or by what else is known.

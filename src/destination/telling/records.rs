@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::phrase::Line;
 use super::reading::Reading;
-use super::words::{name, with_article};
+use super::words::{list, name, thousands, with_article};
 use super::{Role, Sentence, Tone, acts};
 use crate::destination::Delivery;
 use crate::destination::envelope::{infinitive, oversized, unparsed_reason};
@@ -13,6 +13,8 @@ use crate::event::{EntityKind, GapDetail, RecordKind, StoredRecord};
 
 /// Reasons and messages are shown up to here.
 const MESSAGE_CHARACTERS: usize = 300;
+/// Kinds of refused attempts that are named.
+const MOST_ATTEMPTS: usize = 4;
 
 /// Tells what is no event, or none that can be read.
 pub(super) fn tell(delivery: &Delivery) -> Sentence {
@@ -60,6 +62,38 @@ pub(super) fn denied(reading: &Reading<'_>) -> Sentence {
     ));
     place(&mut line, reading);
     line.plain(&format!(" · Flipt does not say which {noun}"));
+    line.end(Tone::Denied)
+}
+
+/// `Ann was refused 4 times (update a flag 3 times and delete a segment; Flipt does not say which)`; of whom events
+/// do not name: `4 attempts by someone not named here were refused (…)`.
+pub(super) fn refused(readings: &[Reading<'_>]) -> Sentence {
+    let mut attempts: Vec<(String, u64)> = Vec::new();
+    for reading in readings {
+        let attempt = format!("{} {}", name(infinitive(&reading.event.action)), with_article(&noun(reading)));
+        match attempts.iter_mut().find(|(said, _)| *said == attempt) {
+            Some((_, times)) => *times += 1,
+            None => attempts.push((attempt, 1)),
+        }
+    }
+    // What was tried most often is named first.
+    attempts.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let is_one = attempts.len() == 1;
+    let said = |(said, times): &(String, u64)| match times {
+        _ if is_one || *times == 1 => said.clone(),
+        times => format!("{said} {times} times"),
+    };
+    let tried: Vec<String> = attempts.iter().map(said).collect();
+    let tried = list(&tried, tried.len(), "and", MOST_ATTEMPTS);
+    let who = readings.first().map(Reading::who).unwrap_or_default();
+    let mut line = Line::new();
+    let times = thousands(readings.len());
+    match readings.first().and_then(Reading::unnamed) {
+        // They may be several.
+        Some(who) => line.plain(&format!("{times} attempts ")).add(Role::Actor, who).plain(" were refused"),
+        None => line.add(Role::Actor, &who).plain(&format!(" was refused {times} times")),
+    };
+    line.plain(&format!(" ({tried}; Flipt does not say which)"));
     line.end(Tone::Denied)
 }
 

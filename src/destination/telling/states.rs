@@ -61,6 +61,14 @@ impl Rollout {
         Some(Self::Segments(names, are_several, segment.truth("value")))
     }
 
+    /// Whether anyone gets true by it.
+    pub(super) fn gives_true(&self) -> bool {
+        match self {
+            Self::Share(share, value) => *share > 0.0 && *value == Some(true),
+            Self::Segments(.., value) => *value == Some(true),
+        }
+    }
+
     /// `10 %` or `segment beta`, and ` of everyone gets true` or ` gets true`.
     pub(super) fn words(&self) -> (String, String) {
         let got = |value: &Option<bool>, verb: &str| {

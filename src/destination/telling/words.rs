@@ -141,6 +141,19 @@ pub(super) fn field(name: &str) -> String {
     one_line(&name.replace('_', " "), QUOTE_CHARACTERS)
 }
 
+/// `12,345`.
+pub(in crate::destination) fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut said = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            said.push(',');
+        }
+        said.push(digit);
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,5 +201,12 @@ mod tests {
         assert_eq!(without_ids("é7f4f8a1c-2d3e-4b5a-9c6d-0e1f2a3b4c5d!"), "é…!");
         assert_eq!(without_ids("7f4f8a1c-2d3e-4b5a-9c6d-0e1f2a3b4c5"), "7f4f8a1c-2d3e-4b5a-9c6d-0e1f2a3b4c5");
         assert_eq!(without_ids("a-b c"), "a-b c");
+    }
+
+    #[test]
+    fn large_numbers_are_parted() {
+        for (number, said) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(thousands(number), said);
+        }
     }
 }

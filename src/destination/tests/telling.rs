@@ -341,7 +341,7 @@ fn rollouts() -> Vec<Delivery> {
     ]
 }
 
-fn rest() -> Vec<Delivery> {
+pub(super) fn rest() -> Vec<Delivery> {
     let protected = with(&namespace(), json!({"protected": true}));
     let token = json!({"io.flipt.auth.token.name": "ci", "io.flipt.auth.token.description": "CI"});
     let ids = json!({"key": "payments"});
@@ -406,7 +406,7 @@ fn acted(act: &str) -> Delivery {
     Delivery { record: record(RecordKind::Act, 4, act, None), environment: None }
 }
 
-fn stories() -> Vec<(&'static str, Vec<Delivery>)> {
+pub(super) fn stories() -> Vec<(&'static str, Vec<Delivery>)> {
     let on = || told("flag", "updated", &flag(true), &seen(1, &flag(false)));
     let off = || told("flag", "updated", &flag(false), &seen(0, &flag(true)));
     let half = || told("rollout", "updated", &share(50.0), &seen(1, &share(10.0)));

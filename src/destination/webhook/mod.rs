@@ -203,7 +203,7 @@ impl Destination for Webhook {
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {
         match response {
             Response::Written => Outcome::Delivered,
-            Response::Http { status, retry_after, body } => {
+            Response::Http { status, retry_after, body, .. } => {
                 verdict(*status, retry_after.as_deref(), now, || answer::message(*status, body, &self.plan))
             }
         }

@@ -1,8 +1,11 @@
+mod account;
 mod cloudevents;
 mod console;
+mod datadog;
 mod envelope;
 mod file;
 mod redact;
+mod slack;
 mod telling;
 mod template;
 mod webhook;

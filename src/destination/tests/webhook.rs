@@ -243,7 +243,8 @@ fn answers_mean_what_they_say() {
     let now = time("2026-11-22T08:00:00Z");
     let answer = |status: u16, retry_after: Option<&str>, body: &str| {
         let retry_after = retry_after.map(str::to_owned);
-        webhook.classify(&Response::Http { status, retry_after, body: body.into() }, now)
+        webhook
+            .classify(&Response::Http { status, retry_after, rate_limit_reset: None, body: body.into() }, now)
     };
     assert_eq!(answer(204, None, "ignored"), Outcome::Delivered);
     let Outcome::Retry { not_before, reason } = answer(503, Some("7"), "later") else { panic!() };
@@ -260,7 +261,7 @@ fn answers_mean_what_they_say() {
 fn what_a_receiver_says_is_shown_short_harmless_and_without_secrets() {
     let webhook = webhook(plan(WebhookFormat::Flipt), 1);
     let said = |body: &[u8]| match webhook.classify(
-        &Response::Http { status: 422, retry_after: None, body: body.to_vec() },
+        &Response::Http { status: 422, retry_after: None, rate_limit_reset: None, body: body.to_vec() },
         time("2026-11-22T08:00:00Z"),
     ) {
         Outcome::Rejected(reason) => reason.message,
@@ -298,7 +299,12 @@ fn user_names_and_passwords_do_not_show_in_whatever_spelling_they_come_back() {
             r"ann-user:pass\/w+rd 55",
             &format!("authorization: basic {pair}"),
         ] {
-            let answer = Response::Http { status: 400, retry_after: None, body: echo.as_bytes().to_vec() };
+            let answer = Response::Http {
+                status: 400,
+                retry_after: None,
+                rate_limit_reset: None,
+                body: echo.as_bytes().to_vec(),
+            };
             let Outcome::Rejected(reason) = webhook.classify(&answer, time("2026-11-22T08:00:00Z")) else {
                 panic!("rejected");
             };

@@ -195,7 +195,8 @@ impl Walk<'_> {
         if let Some(allowed) = schema.get("enum").and_then(Json::as_array) {
             let allowed: Vec<&str> = allowed.iter().filter_map(Json::as_str).collect();
             if !allowed.contains(&text) {
-                let near = nearest(text, allowed.iter().copied()).map(str::to_owned);
+                let called = schema.get("x-near").and_then(|near| near.get(text.to_lowercase())?.as_str());
+                let near = called.or_else(|| nearest(text, allowed.iter().copied())).map(str::to_owned);
                 return Err(Wrong { near, ..Wrong::from("not a word that is known here") });
             }
         }

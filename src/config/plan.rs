@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::secret::Secret;
 use crate::event::{Framing, Namespace, Timestamp};
-use crate::routing::RouteTable;
+use crate::routing::{Owners, RouteTable};
 
 /// A validated configuration.
 #[derive(Debug, Clone)]
@@ -297,6 +297,111 @@ pub enum DestinationKind {
     Console(ConsolePlan),
     /// NDJSON files.
     File(FileDestinationPlan),
+    /// Messages in a Slack channel.
+    Slack(Box<SlackPlan>),
+    /// Events in Datadog.
+    Datadog(Box<DatadogPlan>),
+}
+
+/// What messages for people say beside the event itself.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// Who owns what.
+    pub owners: Arc<Owners>,
+    /// Where more can be seen.
+    pub links: Arc<LinksPlan>,
+}
+
+/// Shows nothing: no answer of a receiver depends on it, so that a fingerprint must not.
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Surroundings")
+    }
+}
+
+/// Where more can be seen of what changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinksPlan {
+    /// Flipt's address for people; no slash at its end.
+    pub flipt: Option<String>,
+    /// The instance that this Flipt is; `None`: the only one there is.
+    pub instance: Option<String>,
+    /// Further links, in order.
+    pub templates: Vec<LinkPlan>,
+}
+
+/// One link by a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkPlan {
+    /// What it is called: `Runbook`.
+    pub title: String,
+    /// Its address, a minijinja template; every value in it is percent-encoded.
+    pub url: String,
+}
+
+/// A Slack channel.
+#[derive(Debug, Clone)]
+pub struct SlackPlan {
+    /// How it is reached.
+    pub access: SlackAccess,
+    /// How long the first event of a message waits for company.
+    pub group_wait: Duration,
+    /// Who owns what, and links.
+    pub around: Surroundings,
+}
+
+/// How a Slack channel is reached.
+#[derive(Debug, Clone)]
+pub enum SlackAccess {
+    /// An incoming webhook: its address says the channel, and is the credential.
+    Webhook(Arc<Secret>),
+    /// A bot of a Slack app, by `chat.postMessage`.
+    Bot {
+        /// Its token (`xoxb-…`).
+        token: Secret,
+        /// The channel, by id or name.
+        channel: String,
+        /// The address of the Web API, with a slash at its end: `https://slack.com/api/`.
+        endpoint: Arc<Secret>,
+    },
+}
+
+/// Datadog's events.
+#[derive(Debug, Clone)]
+pub struct DatadogPlan {
+    /// The site: `datadoghq.eu`.
+    pub site: &'static str,
+    /// The version of the events API.
+    pub api: DatadogApi,
+    /// The whole URL that events are sent to.
+    pub url: Arc<Secret>,
+    /// The API key.
+    pub api_key: Secret,
+    /// The application key.
+    pub app_key: Option<Secret>,
+    /// Tags of every event, as written.
+    pub tags: Vec<String>,
+    /// The services that a change concerns of which `owners` names none.
+    pub services: Vec<String>,
+    /// What the `env` tag says in place of an environment's name.
+    pub env: BTreeMap<String, String>,
+    /// Whether denied attempts are told, as alerts.
+    pub denied: bool,
+    /// Whether what is too old is told with the time of its sending.
+    pub send_with_current_time: bool,
+    /// How long the first event of a change set waits for the others.
+    pub group_wait: Duration,
+    /// Who owns what, and links.
+    pub around: Surroundings,
+}
+
+/// The versions of Datadog's events API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DatadogApi {
+    /// Plain events, on every site.
+    V1,
+    /// Change events, for Change Tracking.
+    V2,
 }
 
 /// A webhook.

@@ -3,10 +3,12 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 
+mod datadog;
 mod delivering;
 mod instances;
 mod language;
 mod layering;
+mod linking;
 mod meaning;
 mod messages;
 mod owning;
@@ -15,6 +17,7 @@ mod redacting;
 mod robustness;
 mod samples;
 mod schema;
+mod slack;
 
 /// A directory with files, and a configuration loaded from it.
 struct Desk {

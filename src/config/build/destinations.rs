@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use super::sources::is_glob;
-use super::{Judge, fingerprint, redact, webhook};
+use super::{Judge, datadog, fingerprint, redact, slack, webhook};
 use crate::config::plan::{
     BatchPlan, ConsolePlan, DeliverSince, DestinationKind, DestinationPlan, FileDestinationPlan, RatePlan,
-    RetryPlan, TlsPlan,
+    RetryPlan, Surroundings, TlsPlan,
 };
 use crate::config::raw::Raw;
-use crate::config::raw::destination::{
-    Common, ConsoleWord, Destination, FileDestination, KIND_DEFAULTS, Slack, Webhook,
-};
+use crate::config::raw::common::{Tls, UrlText};
+use crate::config::raw::destination::{Common, ConsoleWord, Destination, FileDestination, KIND_DEFAULTS};
 use crate::config::raw::source::Source;
 use crate::config::scalars::{Expiry, Scalar, Since};
 use crate::config::secret::Secret;
 
-pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, DestinationPlan> {
+pub(super) fn build(
+    raw: &Raw,
+    around: &Surroundings,
+    judge: &mut Judge<'_>,
+) -> BTreeMap<String, DestinationPlan> {
     let mut plans = BTreeMap::new();
     for (name, destination) in &raw.destinations {
         let path = format!("destinations.{name}");
@@ -28,11 +31,10 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
                 ("console", Ok(DestinationKind::Console(ConsolePlan { json })))
             }
             Destination::File(file) => ("file", self::file(&path, file, raw, judge)),
-            Destination::Slack(slack) => {
-                self::slack(&path, slack, judge);
-                ("slack", Err(later("slack")))
+            Destination::Slack(slack) => ("slack", slack::slack(&path, slack, around, judge)),
+            Destination::Datadog(datadog) => {
+                ("datadog", Ok(datadog::datadog(&path, datadog, raw, around, judge)))
             }
-            Destination::Datadog(_) => ("datadog", Err(later("datadog"))),
             Destination::Relay(relay) => {
                 let _ = webhook::signing(&path, &relay.signing.0, judge);
                 ("relay", Err(later("relay")))
@@ -51,20 +53,29 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Destin
             None => kind,
         };
         let connection = match destination {
-            Destination::Webhook(webhook) => connection(webhook),
+            Destination::Webhook(webhook) => connection(webhook.tls.as_ref(), webhook.proxy.as_ref()),
+            Destination::Slack(slack) => connection(slack.tls.as_ref(), slack.proxy.as_ref()),
+            Destination::Datadog(datadog) => connection(datadog.tls.as_ref(), datadog.proxy.as_ref()),
             _ => (TlsPlan::default(), None),
         };
         renamed_from(name, common, raw, judge);
+        if !matches!(word, "slack" | "datadog") && judge.is_written(&format!("{path}.group_wait")) {
+            let expected = Some("`batch.timeout`, or a `slack` or `datadog` destination");
+            judge.problem(&format!("{path}.group_wait"), "only messages for people wait for more", expected);
+        }
+        let takes_any_age =
+            matches!(destination, Destination::Datadog(datadog) if datadog.send_with_current_time);
         let plan = DestinationPlan {
             type_word: word,
             kind,
             keeps_place: !is_later,
             tls: connection.0,
             proxy: connection.1,
-            ..plan(&path, word, common, raw, judge)
+            ..plan(&path, word, common, takes_any_age, raw, judge)
         };
         plans.insert(name.clone(), DestinationPlan { fingerprint: fingerprint::of(&plan), ..plan });
     }
+    slack::twins(&plans, judge);
     plans
 }
 
@@ -73,6 +84,10 @@ const MAX_BATCH_BYTES: u64 = 8 << 20;
 
 /// A destination that may lose what waits too long has this part of the journal for it.
 const BACKLOG_PART: u64 = 4;
+
+/// When events expire for a Datadog destination that sends old ones with the current time, where nothing is
+/// written: Datadog's own limit is none for it.
+const AT_CURRENT_TIME: &str = "7d";
 
 const NOT_YET: &str = "is accepted, and not acted on yet in this version";
 
@@ -85,6 +100,7 @@ fn plan(
     path: &str,
     word: &'static str,
     common: &Common,
+    takes_any_age: bool,
     raw: &Raw,
     judge: &mut Judge<'_>,
 ) -> DestinationPlan {
@@ -97,6 +113,7 @@ fn plan(
     }
     let defaults = KIND_DEFAULTS.iter().find(|(kind, ..)| *kind == word);
     let (expiry, since) = defaults.map_or(("never", "beginning"), |(_, expiry, since)| (*expiry, *since));
+    let expiry = if takes_any_age { AT_CURRENT_TIME } else { expiry };
     let expire_after =
         common.expire_after.or_else(|| Expiry::read(expiry).ok()).and_then(|Expiry(after)| after);
     let since = common.deliver_since.or_else(|| Since::read(since).ok()).unwrap_or(Since::Beginning);
@@ -189,8 +206,8 @@ fn renamed_from(name: &str, common: &Common, raw: &Raw, judge: &mut Judge<'_>) {
 }
 
 /// Certificates and proxy.
-fn connection(webhook: &Webhook) -> (TlsPlan, Option<Secret>) {
-    let tls = webhook.tls.as_ref().map(|tls| TlsPlan {
+fn connection(tls: Option<&Tls>, proxy: Option<&UrlText>) -> (TlsPlan, Option<Secret>) {
+    let tls = tls.map(|tls| TlsPlan {
         ca: tls.ca.as_ref().map(|path| path.0.clone().into()),
         identity: tls
             .cert
@@ -198,7 +215,7 @@ fn connection(webhook: &Webhook) -> (TlsPlan, Option<Secret>) {
             .zip(tls.key.as_ref())
             .map(|(cert, key)| (cert.0.clone().into(), key.0.clone().into())),
     });
-    (tls.unwrap_or_default(), webhook.proxy.as_ref().map(|proxy| proxy.0.clone()))
+    (tls.unwrap_or_default(), proxy.map(|proxy| proxy.0.clone()))
 }
 
 fn file(
@@ -223,17 +240,4 @@ fn file(
         }
     }
     Ok(DestinationKind::File(FileDestinationPlan { path: file.path.0.clone() }))
-}
-
-fn slack(path: &str, _: &Slack, judge: &mut Judge<'_>) {
-    let has = |key: &str, judge: &Judge<'_>| judge.is_written(&format!("{path}.{key}"));
-    let (webhook, token, channel) = (has("webhook_url", judge), has("token", judge), has("channel", judge));
-    let expected = Some("either `webhook_url`, or `token` and `channel`");
-    match (webhook, token, channel) {
-        (true, false, false) | (false, true, true) => {}
-        (true, ..) => judge.problem(path, "`webhook_url` beside `token` or `channel`", expected),
-        (false, true, false) => judge.problem(path, "`channel` is missing", expected),
-        (false, false, true) => judge.problem(path, "`token` is missing", expected),
-        (false, false, false) => judge.problem(path, "`webhook_url` is missing", expected),
-    }
 }

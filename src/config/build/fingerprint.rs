@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::plan::{DestinationKind, DestinationPlan, WebhookFormat, WebhookPlan};
+use crate::config::plan::{DestinationKind, DestinationPlan, SlackAccess, WebhookFormat, WebhookPlan};
 use crate::config::secret::Secret;
 
 /// How much of a hash over the secrets goes in, in bytes: enough to notice a new one nearly always, too
@@ -35,6 +35,16 @@ fn secrets(plan: &DestinationPlan) -> [u8; 32] {
             take(&template.body);
             template.headers.iter().for_each(|(_, value)| take(value));
         }
+    }
+    match &plan.kind {
+        Ok(DestinationKind::Slack(slack)) => match &slack.access {
+            SlackAccess::Webhook(url) => take(url),
+            SlackAccess::Bot { token, endpoint, .. } => [token, endpoint].into_iter().for_each(take),
+        },
+        Ok(DestinationKind::Datadog(datadog)) => {
+            [&*datadog.url, &datadog.api_key].into_iter().chain(&datadog.app_key).for_each(take);
+        }
+        _ => {}
     }
     hash.finalize().into()
 }

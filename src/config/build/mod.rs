@@ -1,13 +1,17 @@
 //! What was written, turned into what it means; with it the checks that look at more than one key.
 
+mod datadog;
 mod destinations;
 mod fingerprint;
 mod flipt;
 mod holds;
+mod links;
+mod messages;
 mod owners;
 mod redact;
 mod routes;
 mod samples;
+mod slack;
 mod sources;
 mod webhook;
 
@@ -16,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::origins::Origins;
-use super::plan::{JournalPlan, LogFormat, LogPlan, Plan};
+use super::plan::{JournalPlan, LogFormat, LogPlan, Plan, Surroundings};
 use super::problem::{Problem, nearest};
 use super::raw::{LogWord, Raw};
 use super::secrets::References;
@@ -82,8 +86,9 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
     let mut judge = Judge { context, problems: Vec::new(), warnings: Vec::new(), notes: Vec::new() };
     let environments = environments(raw, &mut judge);
     let sources = sources::build(raw, &mut judge);
-    let destinations = destinations::build(raw, &mut judge);
     let owners = Arc::new(owners::build(raw, &mut judge));
+    let around = Surroundings { owners: Arc::clone(&owners), links: Arc::new(links::build(raw, &mut judge)) };
+    let destinations = destinations::build(raw, &around, &mut judge);
     let routes = routes::build(raw, &environments, &owners, &destinations, &mut judge);
     listeners(raw, &mut judge);
     let flipt = flipt::build(raw, &sources, &mut judge);

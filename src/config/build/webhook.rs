@@ -79,7 +79,7 @@ fn tls(path: &str, tls: &Tls, judge: &mut Judge<'_>) {
 
 /// A secret that cannot be used: like a reference that is missing it stops its destination alone, and for
 /// `check` it is a problem. Gives the reason.
-fn unfit(path: &str, key: &str, why: &str, expected: &str, judge: &mut Judge<'_>) -> String {
+pub(super) fn unfit(path: &str, key: &str, why: &str, expected: &str, judge: &mut Judge<'_>) -> String {
     let path = format!("{path}.{key}");
     match judge.context.references {
         References::Resolve => judge.warn(&path, why),

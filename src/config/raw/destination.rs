@@ -1,5 +1,7 @@
 //! Where records go.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -17,10 +19,8 @@ pub(in crate::config) enum Destination {
     /// Files of one JSON text a line.
     File(Box<FileDestination>),
     /// Messages in a Slack channel.
-    #[schemars(extend("x-later" = true))]
     Slack(Box<Slack>),
     /// Change events in Datadog.
-    #[schemars(extend("x-later" = true))]
     Datadog(Box<Datadog>),
     /// Another audit-relay.
     #[schemars(extend("x-later" = true))]
@@ -58,9 +58,8 @@ pub(in crate::config) struct Common {
     pub(in crate::config) concurrency: u32,
     /// How records are grouped into requests.
     pub(in crate::config) batch: Batch,
-    /// How long to wait for further edits that belong to the same change.
-    #[schemars(extend("x-later" = true))]
-    pub(in crate::config) group_wait: Period,
+    /// How long the first event of a message waits for further edits (Slack and Datadog; 15s without it).
+    pub(in crate::config) group_wait: Option<Period>,
     /// Requests in a length of time, at most.
     pub(in crate::config) rate_limit: Option<Rate>,
     /// Records older than this become dead letters; `never` may stop the intake rather than lose one.
@@ -89,7 +88,7 @@ impl Default for Common {
             timeout: Period::secs(10),
             concurrency: 4,
             batch: Batch::default(),
-            group_wait: Period::secs(0),
+            group_wait: None,
             rate_limit: None,
             expire_after: None,
             backlog: Backlog::default(),
@@ -258,10 +257,18 @@ pub(in crate::config) struct Slack {
     /// The address of an incoming webhook: a secret. Either this, or `token` and `channel`.
     #[schemars(extend("x-scalar" = "url"))]
     pub(in crate::config) webhook_url: Option<SecretText>,
-    /// The token of a bot.
+    /// The token of a bot (`xoxb-…`), which may `chat:write`.
     pub(in crate::config) token: Option<SecretText>,
-    /// The channel that the bot writes to, by name or id.
+    /// The channel that the bot writes to, by id or name: `C0123456789`, `#flag-changes`. An id stays when the
+    /// channel is renamed.
+    #[schemars(extend("minLength" = 1))]
     pub(in crate::config) channel: Option<String>,
+    /// Another address of the Web API than `https://slack.com/api/`, such as that of GovSlack. For bots.
+    pub(in crate::config) endpoint: Option<UrlText>,
+    /// Certificates of one's own.
+    pub(in crate::config) tls: Option<Tls>,
+    /// The proxy to go through; a secret where it has a user or a password.
+    pub(in crate::config) proxy: Option<UrlText>,
 }
 
 /// Datadog's events.
@@ -279,12 +286,24 @@ pub(in crate::config) struct Datadog {
     pub(in crate::config) api_key: Option<SecretText>,
     /// The application key, where the account wants one.
     pub(in crate::config) app_key: Option<SecretText>,
-    /// Another address than that of the site, such as that of a test.
+    /// Another base address than that of the site, such as that of a test; the path of the API is added.
     pub(in crate::config) endpoint: Option<UrlText>,
-    /// Tags of every event, such as `team:payments`.
-    pub(in crate::config) tags: Many<Wildcard>,
-    /// The services that a change may concern.
-    pub(in crate::config) services: Many<Wildcard>,
+    /// Tags of every event, such as `region:eu`, as Datadog stores them: lower case, a letter first.
+    pub(in crate::config) tags: Many<String>,
+    /// The services that a change concerns where `owners` names none, as Datadog knows them.
+    pub(in crate::config) services: Many<String>,
+    /// What the `env` tag says for an environment, where services know it by another name: `{production: prod}`.
+    #[schemars(extend("x-names" = true))]
+    pub(in crate::config) env: BTreeMap<String, String>,
+    /// Tells denied attempts too, as alerts.
+    pub(in crate::config) denied: bool,
+    /// Sends what Datadog would refuse for its age with the time of sending; its title says when it happened.
+    /// Events expire after 7d then, where nothing else is written.
+    pub(in crate::config) send_with_current_time: bool,
+    /// Certificates of one's own.
+    pub(in crate::config) tls: Option<Tls>,
+    /// The proxy to go through; a secret where it has a user or a password.
+    pub(in crate::config) proxy: Option<UrlText>,
 }
 
 /// Another relay.
@@ -328,9 +347,15 @@ super::words! {
     ApiWord { V1, V2 }
 }
 
-/// The sites of Datadog.
+/// The sites of Datadog; `x-near` has what people call them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, Deserialize, JsonSchema)]
-#[schemars(inline)]
+#[schemars(inline, extend("x-near" = {
+    "us": "datadoghq.com", "us1": "datadoghq.com", "app.datadoghq.com": "datadoghq.com",
+    "us3": "us3.datadoghq.com", "us5": "us5.datadoghq.com",
+    "ap1": "ap1.datadoghq.com", "ap2": "ap2.datadoghq.com", "uk1": "uk1.datadoghq.com",
+    "eu": "datadoghq.eu", "eu1": "datadoghq.eu", "app.datadoghq.eu": "datadoghq.eu",
+    "us1-fed": "ddog-gov.com", "app.ddog-gov.com": "ddog-gov.com", "us2-fed": "us2.ddog-gov.com"
+}))]
 pub(in crate::config) enum Site {
     #[default]
     #[serde(rename = "datadoghq.com")]

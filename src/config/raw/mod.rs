@@ -57,6 +57,9 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) routes: BTreeMap<String, route::Route>,
     /// Who owns what.
     pub(in crate::config) owners: Vec<route::Owner>,
+    /// Links in messages for people, beside the one to the flag or segment in Flipt.
+    #[schemars(extend("maxItems" = 10))]
+    pub(in crate::config) links: Vec<Link>,
     /// Files or globs, relative to this file, with further `routes`, `owners` and `tests`.
     pub(in crate::config) include: Many<PathGlob>,
     /// What is kept, and how long.
@@ -97,6 +100,7 @@ impl Default for Raw {
             destinations: BTreeMap::new(),
             routes: BTreeMap::new(),
             owners: Vec::new(),
+            links: Vec::new(),
             include: Many::default(),
             journal: Journal::default(),
             dead_letters: DeadLetters::default(),
@@ -131,6 +135,21 @@ pub(in crate::config) struct Flipt {
     pub(in crate::config) token: Option<SecretText>,
     /// The instance that it is, by the word that sources use; without it the only one that they name.
     pub(in crate::config) instance: Option<Name>,
+}
+
+/// A link in messages for people.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields, inline, extend("required" = ["title", "url"]))]
+pub(in crate::config) struct Link {
+    /// What it is called: `Runbook`.
+    #[schemars(extend("minLength" = 1, "maxLength" = 80))]
+    pub(in crate::config) title: String,
+    /// Its address, a minijinja template: `https://wiki.example.com/{{ key }}`. Values are percent-encoded. Of
+    /// `kind`, `key`, `name`, `namespace`, `environment`, `instance`, `team`, `time`, `time_ms`, `event` and
+    /// `change_set` whatever is known; a link that needs what is not known is left out.
+    #[schemars(extend("minLength" = 1))]
+    pub(in crate::config) url: String,
 }
 
 /// What is kept, and how long.

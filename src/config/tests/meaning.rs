@@ -19,17 +19,11 @@ fn the_example_says_what_it_means() {
     let live = &loaded.plan.routes.routes[0];
     assert_eq!(live.name, "live_changes");
     assert!(live.when.live == Some(true) && live.when.unknown_matches);
-    assert_eq!(
-        said(&loaded.notes),
-        [
-            "destinations.slack: a `slack` destination is accepted, and not acted on yet in this version: it is not started; nothing is kept for it",
-            "destinations.datadog: a `datadog` destination is accepted, and not acted on yet in this version: it is not started; nothing is kept for it",
-        ]
-    );
+    assert_eq!(said(&loaded.notes), [""; 0]);
     assert_eq!((loaded.tests, loaded.failed_tests), (3, vec![]));
     for name in ["slack", "datadog"] {
         assert_eq!(loaded.plan.destinations[name].deliver_since, DeliverSince::Now);
-        assert!(loaded.plan.destinations[name].kind.is_err());
+        assert!(loaded.plan.destinations[name].keeps_place);
     }
 }
 
@@ -146,8 +140,8 @@ sources:
   one: {type: file, path: [/a/audit.log, '/b/*.log*']}
   two: {type: file, path: '/a/*.log'}
   push: {type: http, bearer: {env: A}}
-destinations: {unused: {type: console}, slack: {type: slack, webhook_url: {env: URL}}}
-routes: {r: {to: slack}}
+destinations: {unused: {type: console}, logs: {type: otlp, endpoint: {env: URL}}}
+routes: {r: {to: logs}}
 ";
     let loaded = Desk::new().variable("A", "a").variable("URL", "https://s.example.com").load(yaml).unwrap();
     assert_eq!(
@@ -159,7 +153,7 @@ routes: {r: {to: slack}}
             "sources.two: it belongs to the same Flipt as `push` (instance `flipt`): with both of Flipt's sinks on, each event comes twice",
             "sources.push: it belongs to the same Flipt as `one` (instance `flipt`): with both of Flipt's sinks on, each event comes twice",
             "destinations.unused: no route names this destination: nothing goes to it",
-            "routes.r.to[0]: `slack` is not started: nothing goes to it by this route",
+            "routes.r.to[0]: `logs` is not started: nothing goes to it by this route",
         ]
         .map(str::to_owned)
     );
@@ -168,7 +162,7 @@ routes: {r: {to: slack}}
 #[test]
 fn the_report_of_check() {
     let yaml = format!(
-        "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com/path, group_wait: 2s}}}}\nroutes: {{all: {{to: d}}}}\n"
+        "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com/path}}, e: {{type: otlp, endpoint: https://a.example.com}}}}\nroutes: {{all: {{to: d}}}}\n"
     );
     let desk = Desk::new();
     let report = crate::cli::check::report(&desk.load(&yaml).unwrap());
@@ -177,9 +171,11 @@ fn the_report_of_check() {
         "\
 source flipt: file /var/log/flipt/audit.log
 destination d: webhook https://a.example.com
+destination e: not started
 route all: to d
-note: audit-relay.yaml:2:68: destinations.d.group_wait: this is accepted, and not acted on yet in this version
-ok: 1 source, 1 destination, 1 route
+note: audit-relay.yaml:2:69: destinations.e: a `otlp` destination is accepted, and not acted on yet in this version: it is not started; nothing is kept for it
+warning: audit-relay.yaml:2:69: destinations.e: no route names this destination: nothing goes to it
+ok: 1 source, 2 destinations, 1 route
 "
     );
 }

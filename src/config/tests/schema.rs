@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn yaml_as_json(text: &str) -> Value {
+pub(super) fn yaml_as_json(text: &str) -> Value {
     fn convert(node: &yaml::Node) -> Value {
         match &node.content {
             yaml::Content::Null => Value::Null,

@@ -7,15 +7,18 @@
 mod support;
 
 mod backlog;
+mod bodies;
 mod changes;
 mod commands;
 mod console;
+mod datadog;
 mod delivery;
 mod disk;
 mod durability;
 mod explain;
 mod fixtures;
 mod isolation;
+mod judges;
 mod kills;
 mod operators;
 mod priming;
@@ -24,6 +27,7 @@ mod rotation;
 mod secrets;
 mod send_test;
 mod shutdown;
+mod slack;
 mod story;
 mod tailing;
 mod writers;

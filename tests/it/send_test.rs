@@ -33,9 +33,9 @@ destinations:
   screen: {{type: console, format: json}}
   sealed: {{type: webhook, url: {{file: DIR/nowhere}}}}
   nobody: {{type: webhook, url: 'http://user:PLANTED-word@127.0.0.1:1/PLANTED-path', timeout: 5s}}
-  chat: {{type: slack, webhook_url: 'https://hooks.example.com/PLANTED'}}
+  logs: {{type: otlp, endpoint: 'https://otlp.example.com'}}
 routes:
-  all: {{to: [out, flipt, events, ndjson, page, archive, screen, sealed, nobody, chat]}}
+  all: {{to: [out, flipt, events, ndjson, page, archive, screen, sealed, nobody, logs]}}
 ",
         receiver.url("/")
     ));
@@ -139,7 +139,7 @@ fn what_is_no_webhook_is_tried_too_and_what_cannot_work_says_why() {
     assert_eq!((told.code, &line["namespace"]), (0, &"audit-relay-test".into()));
     for (name, code, why) in [
         ("sealed", 1, "sealed cannot work: url: the file"),
-        ("chat", 1, "chat cannot work: a `slack` destination"),
+        ("logs", 1, "logs cannot work: a `otlp` destination"),
         ("archiv", 2, "did you mean `archive`?"),
     ] {
         let told = send(&place, name);

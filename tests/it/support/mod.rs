@@ -1,18 +1,22 @@
 //! What the tests are made of: a relay process, a receiver, lines of Flipt.
 
 mod asking;
+pub mod datadog;
 mod flipt;
 mod lines;
 mod raw;
 mod receiver;
 mod relay;
+pub mod slack;
 
 pub use asking::memory_kib;
+pub use datadog::FakeDatadog;
 pub use flipt::FakeFlipt;
-pub use lines::{flag_line, line_with};
+pub use lines::{Line, ago, flag, flag_line, line_with, whole};
 pub use raw::{Act, Certificates, Raw};
 pub use receiver::{Received, Receiver, Reply};
 pub use relay::{Exit, Relay, Workplace, binary};
+pub use slack::FakeSlack;
 
 use std::time::{Duration, Instant};
 

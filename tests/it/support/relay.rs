@@ -104,7 +104,12 @@ impl Said {
         let begun = Instant::now();
         let mut text = self.text.lock().unwrap();
         while !text.contains(what) {
-            assert!(begun.elapsed() < PATIENCE, "the relay never said {what:?}, but:\n{text}");
+            if begun.elapsed() >= PATIENCE {
+                let said = text.clone();
+                // Whoever tells of the panic looks into it, too.
+                drop(text);
+                panic!("the relay never said {what:?}, but:\n{said}");
+            }
             text = self.more.wait_timeout(text, Duration::from_secs(1)).unwrap().0;
         }
     }

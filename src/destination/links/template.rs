@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::destination::telling::Account;
-use crate::event::text::one_line;
+use crate::destination::template::explained;
 use crate::routing::Owners;
 
 /// Links that a configuration may have.
@@ -22,8 +22,6 @@ pub(super) const MAX_ADDRESS_BYTES: usize = 2_048;
 const FUEL: u64 = 5_000;
 /// The name of the only template of an environment.
 const NAME: &str = "url";
-/// Longer explanations are cut off here.
-const MESSAGE_CHARACTERS: usize = 200;
 /// What has no place in an address as it stands, or would end one in Markdown, in Slack or in HTML.
 const ODD: &AsciiSet = &CONTROLS
     .add(b' ')
@@ -197,16 +195,4 @@ fn is_address(text: &str) -> bool {
                 && url.username().is_empty()
                 && url.password().is_none()
         })
-}
-
-/// `line 1: foo is undefined`.
-fn explained(error: &Error) -> String {
-    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
-    let what = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => "it takes too long, or makes too much".to_owned(),
-        (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-        (kind, None) => kind.to_string(),
-    };
-    one_line(&format!("{line}{what}"), MESSAGE_CHARACTERS)
 }

@@ -179,7 +179,7 @@ fn environment(escape: AutoEscape) -> Environment<'static> {
 }
 
 /// `line 3: payload.key is undefined`.
-fn explained(error: &Error) -> String {
+pub(super) fn explained(error: &Error) -> String {
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     let what = match (error.kind(), error.detail()) {
         (ErrorKind::OutOfFuel, _) => "it takes too long, or makes too much".to_owned(),

@@ -2,24 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::telling::{created, flag, late, seen, share, told};
+use super::telling::{created, flag, half, late, off, on, seen, share, told};
 use super::{act, gap};
 use crate::destination::Delivery;
 use crate::destination::telling::{Account, Nature, accounts, is_urgent, refused};
 use crate::event::{EntityKind, Known, Several, Without};
 use crate::flipt::{ActorKind, ChangeKind};
-
-fn on() -> Delivery {
-    told("flag", "updated", &flag(true), &seen(1, &flag(false)))
-}
-
-fn off() -> Delivery {
-    told("flag", "updated", &flag(false), &seen(1, &flag(true)))
-}
-
-fn half() -> Delivery {
-    told("rollout", "updated", &share(50.0), &seen(1, &share(10.0)))
-}
 
 fn same() -> Delivery {
     told("flag", "updated", &flag(true), &seen(1, &flag(true)))

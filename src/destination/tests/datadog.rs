@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::telling::{all, created, flag, late, seen, share, stories, told};
-use super::{act, context, gap, oversized, time, unparsed};
+use super::{act, context, gap, golden, oversized, time, unparsed};
 use crate::config::plan::{DatadogApi, DatadogPlan, LinkPlan, LinksPlan, Surroundings};
 use crate::config::secret::Secret;
 use crate::destination::datadog::Datadog;
@@ -143,18 +143,6 @@ fn readable(body: &Value) -> String {
     );
     assert_eq!(&serde_json::from_str::<Value>(&whole).unwrap(), body);
     whole
-}
-
-fn golden(name: &str, text: &str) {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    for (number, (line, golden)) in text.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(line, golden, "line {} of {path}", number + 1);
-    }
-    assert_eq!(text.lines().count(), golden.lines().count(), "{path}");
 }
 
 /// `UPDATE_GOLDEN=1` writes the files anew; read them before you commit them.

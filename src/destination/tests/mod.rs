@@ -33,6 +33,19 @@ pub(super) const FILES: [&str; 8] = [
     "v0.2_webhook_bodies.ndjson",
 ];
 
+/// Compares with a file of `tests/golden`; `UPDATE_GOLDEN=1` writes it anew.
+fn golden(name: &str, text: &str) {
+    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    for (number, (line, golden)) in text.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(line, golden, "line {} of {path}", number + 1);
+    }
+    assert_eq!(text.lines().count(), golden.lines().count(), "{path}");
+}
+
 pub(super) fn fixture(name: &str) -> String {
     let path = format!("{}/tests/fixtures/flipt/{name}", env!("CARGO_MANIFEST_DIR"));
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::telling::{all, created, flag, late, order, rest, seen, share, stories, told};
-use super::{context, deliveries, gap, time, unparsed};
+use super::telling::{all, created, flag, half, late, off, on, order, rest, seen, share, stories, told};
+use super::{context, deliveries, gap, golden, time, unparsed};
 use crate::config::plan::{LinksPlan, RedactPlan, Redaction, SlackAccess, SlackPlan, Surroundings};
 use crate::config::secret::Secret;
 use crate::destination::redact::Redacted;
@@ -94,18 +94,6 @@ fn placed(mut delivery: Delivery, place: u64) -> Delivery {
 fn of_set(mut delivery: Delivery, set: &str) -> Delivery {
     delivery.record.change_set = Some(set.into());
     delivery
-}
-
-fn on() -> Delivery {
-    told("flag", "updated", &flag(true), &seen(1, &flag(false)))
-}
-
-fn off() -> Delivery {
-    told("flag", "updated", &flag(false), &seen(1, &flag(true)))
-}
-
-fn half() -> Delivery {
-    told("rollout", "updated", &share(50.0), &seen(1, &share(10.0)))
 }
 
 fn tenth() -> Delivery {
@@ -412,18 +400,6 @@ fn every_message_is_as_it_was_read() {
     golden("slack.txt", &text);
     let json = serde_json::to_string_pretty(&message(&groups()[0].1).unwrap()).unwrap();
     golden("slack.json", &format!("{json}\n"));
-}
-
-fn golden(name: &str, text: &str) {
-    let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    for (number, (line, golden)) in text.lines().zip(golden.lines()).enumerate() {
-        assert_eq!(line, golden, "line {} of {path}", number + 1);
-    }
-    assert_eq!(text.lines().count(), golden.lines().count(), "{path}");
 }
 
 #[test]

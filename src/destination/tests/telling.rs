@@ -114,6 +114,21 @@ pub(super) fn order(places: &[(&str, Option<u32>)], noun: &str) -> Delivery {
     told(noun, "updated", &payload, &known)
 }
 
+/// Flag `checkout` is turned on, …
+pub(super) fn on() -> Delivery {
+    told("flag", "updated", &flag(true), &seen(1, &flag(false)))
+}
+
+/// … off, …
+pub(super) fn off() -> Delivery {
+    told("flag", "updated", &flag(false), &seen(1, &flag(true)))
+}
+
+/// … and half of everyone gets true.
+pub(super) fn half() -> Delivery {
+    told("rollout", "updated", &share(50.0), &seen(1, &share(10.0)))
+}
+
 pub(super) fn created() -> Known {
     Known::nothing(Without::Created)
 }

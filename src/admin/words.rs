@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::event::Timestamp;
+use crate::event::text::thousands;
 
 /// Text as a terminal may have it: control characters, invisible ones and those that change the direction
 /// of writing are written as JSON would escape them, so that nothing hides and nothing moves the cursor.
@@ -78,15 +79,7 @@ pub fn age(length: Duration) -> String {
 /// A number with its thousands apart.
 #[must_use]
 pub fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    thousands(number)
 }
 
 /// How many of something: `1 record`, `2 records`.

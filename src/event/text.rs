@@ -41,6 +41,19 @@ fn is_harmless(character: char) -> bool {
             | '\u{E0000}'..='\u{E0FFF}')
 }
 
+/// A whole number with its thousands apart: `12,345`.
+pub(crate) fn thousands(number: impl std::fmt::Display) -> String {
+    let digits = number.to_string();
+    let mut said = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            said.push(',');
+        }
+        said.push(digit);
+    }
+    said
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -112,23 +112,19 @@ impl<'a> Gist<'a> {
             return gist;
         }
         gist.tags = tags::of(&gist, plan, facts);
-        gist.link(plan, links, account.is_gone);
+        gist.link(plan, links);
         gist
     }
 
-    /// Where more can be seen; in Flipt only as long as it is there.
-    fn link(&mut self, plan: &DatadogPlan, links: &Links, is_gone: bool) {
-        let flipt = links.flipt(self.account);
+    /// Where more can be seen.
+    fn link(&mut self, plan: &DatadogPlan, links: &Links) {
+        self.flipt = links.flipt(self.account);
         self.links = links.of(self.account);
-        if is_gone {
-            self.links.retain(|link| Some(link) != flipt.as_ref());
-        }
         // A link of that name that somebody wrote takes its place.
         let is_new =
             |link: &Link| !self.links.iter().any(|other| other.title.eq_ignore_ascii_case(&link.title));
         let rum = rum(self.account.subject.as_ref(), plan.site).filter(is_new);
         self.links.extend(rum);
-        self.flipt = flipt.filter(|_| !is_gone);
     }
 }
 

@@ -73,11 +73,11 @@ impl Links {
         links
     }
 
-    /// The page of the flag or segment in Flipt (the routes of the user interface of Flipt v1); none for one whose
-    /// address would be too long to be taken.
+    /// The page of the flag or segment in Flipt (the routes of the user interface of Flipt v1); none for one
+    /// that is deleted, or whose address would be too long to be taken.
     #[must_use]
     pub fn flipt(&self, account: &Account<'_>) -> Option<Link> {
-        let base = self.plan.flipt.as_ref()?;
+        let base = self.plan.flipt.as_ref().filter(|_| !account.is_gone)?;
         let subject = account.subject.as_ref()?;
         if self.plan.instance.as_deref().is_some_and(|instance| instance != &*subject.instance) {
             return None;

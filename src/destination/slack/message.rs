@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::mrkdwn::{Line, width};
 use crate::destination::links::{Link, Links};
-use crate::destination::telling::{self, Account, Nature, Role, Row, Tone, thousands};
+use crate::destination::telling::{self, Account, Nature, Role, Row, Tone};
 use crate::event::Timestamp;
-use crate::event::text::one_line;
+use crate::event::text::{one_line, thousands};
 use crate::routing::Owners;
 
 /// Characters of a section's text (Slack allows 3,000) …
@@ -184,7 +184,7 @@ impl Teller<'_> {
 
     /// Where Flipt shows it, if it is there.
     fn page(&self, account: &Account<'_>) -> Option<Link> {
-        self.links.flipt(account).filter(|_| !account.is_gone)
+        self.links.flipt(account)
     }
 
     /// In small print, of accounts of one thing: what people call it, whose it is, where to see more, and when.
@@ -208,7 +208,7 @@ impl Teller<'_> {
     /// Links beside the one that the headline has.
     fn further(&self, account: &Account<'_>) -> Vec<Line> {
         let has_subject = account.story.headline.pieces.iter().any(|(role, _)| *role == Role::Subject);
-        let page = self.links.flipt(account).filter(|_| has_subject || account.is_gone);
+        let page = self.links.flipt(account).filter(|_| has_subject);
         let further = self.links.of(account).into_iter().filter(|link| Some(link) != page.as_ref());
         let line = |link: Link| {
             let mut line = Line::default();

@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::message::{Span, named, said};
 use super::mrkdwn::Line;
 use super::ranks::{Identity, Ranks, identity};
-use crate::destination::telling::{Account, Doer, Nature, Tone, thousands};
+use crate::destination::telling::{Account, Doer, Nature, Tone};
 use crate::event::EntityKind;
-use crate::event::text::one_line;
+use crate::event::text::{one_line, thousands};
 use crate::flipt::ActorKind;
 
 /// Actors and environments that are named, …

@@ -21,7 +21,6 @@ use super::Delivery;
 use super::envelope::Opened;
 pub use account::{Account, Accounts, Doer, EventFacts, Nature, Subject, accounts, is_urgent, refused};
 pub(super) use reading::{Reading, Source};
-pub(super) use words::thousands;
 
 /// What a piece of a sentence is, so that a destination may stress it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

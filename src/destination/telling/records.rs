@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use super::phrase::Line;
 use super::reading::Reading;
-use super::words::{list, name, thousands, with_article};
+use super::words::{list, name, with_article};
 use super::{Role, Sentence, Tone, acts};
 use crate::destination::Delivery;
 use crate::destination::envelope::{infinitive, oversized, unparsed_reason};
-use crate::event::text::one_line;
+use crate::event::text::{one_line, thousands};
 use crate::event::{EntityKind, GapDetail, RecordKind, StoredRecord};
 
 /// Reasons and messages are shown up to here.

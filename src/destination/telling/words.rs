@@ -141,22 +141,10 @@ pub(super) fn field(name: &str) -> String {
     one_line(&name.replace('_', " "), QUOTE_CHARACTERS)
 }
 
-/// `12,345`.
-pub(in crate::destination) fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut said = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            said.push(',');
-        }
-        said.push(digit);
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::text::thousands;
 
     #[test]
     fn numbers_are_short() {

@@ -62,6 +62,8 @@ pub(super) struct Writer {
     pub(super) reserve: Reserve,
     pub(super) upkeep: Upkeep,
     tuning: Tuning,
+    /// The destination that was last named for a full journal.
+    pinned_by: Option<String>,
     /// Since when the disk is full.
     disk_full: Option<Instant>,
     failures: u32,
@@ -93,6 +95,7 @@ impl Writer {
             reserve,
             upkeep,
             tuning,
+            pinned_by: None,
             disk_full: None,
             failures: 0,
             running_saved: Duration::ZERO,
@@ -182,9 +185,7 @@ impl Writer {
                 self.make_room(growing + growth + gap);
                 let used_bytes = self.used_bytes();
                 if !fits(used_bytes) {
-                    if !full {
-                        self.enter_full(used_bytes);
-                    }
+                    self.tell_full(full, used_bytes);
                     job.finish(Err(Refusal::Full { used_bytes, max_bytes }));
                     continue;
                 }
@@ -199,13 +200,18 @@ impl Writer {
         admitted
     }
 
-    /// The journal is at its limit, and what it holds is still needed.
-    fn enter_full(&self, used_bytes: u64) {
+    /// The journal is at its limit, and what it holds is still needed. Said at first, and again when it
+    /// is somebody else who needs it: the first was behind for a moment, the second is down.
+    fn tell_full(&mut self, was_full: bool, used_bytes: u64) {
         self.shared.full.store(true, Ordering::Relaxed);
         let last = self.ledger.heads.last;
         let pinned_by =
             self.conn.as_ref().and_then(|conn| destinations::pinned_by(conn, last).ok().flatten());
-        let who = pinned_by.map_or_else(|| "a destination".to_owned(), |name| format!("`{name}`"));
+        if was_full && (pinned_by.is_none() || pinned_by == self.pinned_by) {
+            return;
+        }
+        let who = pinned_by.as_ref().map_or_else(|| "a destination".to_owned(), |name| format!("`{name}`"));
+        self.pinned_by = pinned_by;
         tracing::error!(
             used_bytes,
             max_bytes = self.shared.max_size_bytes,

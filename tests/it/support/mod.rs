@@ -21,7 +21,7 @@ pub use slack::FakeSlack;
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Never a measure of anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Looks again and again until `look` gives something; panics with `what` when patience ends.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

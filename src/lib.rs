@@ -5,6 +5,7 @@
 //!
 //! * [`event`]: records and what every room calls them (id, sequence, order key);
 //! * [`flipt`]: all that is Flipt's own: framings, versions, the shape of each payload;
+//! * [`signing`]: how requests are signed, and how a signature is checked;
 //! * [`journal`]: the ordered, durable log of records, one SQLite database;
 //! * [`source`]: where records enter; [`routing`]: which of them go where;
 //! * [`destination`]: what a destination is (two pure functions and its limits), one folder a kind;
@@ -12,7 +13,9 @@
 //! * [`priming`]: what Flipt's own API tells at start, asked by that sender;
 //! * [`config`]: what may be written in the configuration, and the plan that it means;
 //! * [`telemetry`]: how the relay tells what it does;
-//! * [`admin`]: what operators may ask of a relay, and the control socket by which they ask;
+//! * [`admin`]: what operators may ask of a relay, the control socket and the listeners by which they ask;
+//! * [`doctor`]: what Flipt itself does wrong; [`problems`]: tells people of what needs them;
+//! * [`migrate`]: our configuration for a Flipt that used its own webhook sink;
 //! * [`relay`]: runs a plan; [`cli`]: one file for each subcommand.
 #![forbid(unsafe_code)]
 
@@ -21,11 +24,15 @@ pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod destination;
+pub mod doctor;
 pub mod event;
 pub mod flipt;
 pub mod journal;
+pub mod migrate;
 pub mod priming;
+pub mod problems;
 pub mod relay;
 pub mod routing;
+pub mod signing;
 pub mod source;
 pub mod telemetry;

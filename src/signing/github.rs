@@ -1,15 +1,29 @@
 //! GitHub's scheme, which many receivers know
 //! (<https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>).
 
-use super::{Header, hmac_sha256};
+use super::{Distrust, Header, hmac_sha256, is_hex_hmac};
 use crate::config::secret::Secret;
+
+const HEADER: &str = "x-hub-signature-256";
+const PREFIX: &str = "sha256=";
 
 /// `sha256=` and lower-case hex HMAC-SHA256 of the body under the bytes of the secret. The header has room
 /// for one signature, the newest secret's.
 pub(super) fn sign(secrets: &[Secret], body: &[u8]) -> Vec<Header> {
-    let signature =
-        |secret: &Secret| format!("sha256={}", hex::encode(hmac_sha256(secret.expose().as_bytes(), &[body])));
-    secrets.first().map(|newest| ("x-hub-signature-256", signature(newest))).into_iter().collect()
+    let signature = |secret: &Secret| {
+        format!("{PREFIX}{}", hex::encode(hmac_sha256(secret.expose().as_bytes(), &[body])))
+    };
+    secrets.first().map(|newest| (HEADER, signature(newest))).into_iter().collect()
+}
+
+/// Checks it against each secret.
+pub(super) fn verify<'h>(
+    secrets: &[Secret],
+    header: &dyn Fn(&str) -> Option<&'h [u8]>,
+    body: &[u8],
+) -> Result<(), Distrust> {
+    let given = header(HEADER).ok_or(Distrust::Missing)?;
+    is_hex_hmac(secrets, given.strip_prefix(PREFIX.as_bytes()).ok_or(Distrust::Wrong)?, body)
 }
 
 #[cfg(test)]

@@ -5,12 +5,17 @@ use std::ops::RangeInclusive;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::{Header, hmac_sha256};
+use super::{Distrust, Header, hmac_sha256, is_hmac};
 use crate::config::secret::Secret;
 use crate::event::Timestamp;
 
 /// What a secret looks like, for people.
 pub const SECRET_FORM: &str = "`whsec_` and 24 to 64 random bytes in base64";
+
+/// How far the time of signing may be from now.
+const TOLERANCE_SECONDS: u64 = 300;
+/// So many signatures of one request are looked at.
+const MAX_SIGNATURES: usize = 16;
 
 const PREFIX: &str = "whsec_";
 /// How long a key may be, in bytes.
@@ -32,6 +37,35 @@ pub(super) fn sign(secrets: &[Secret], now: Timestamp, id: &str, body: &[u8]) ->
         return Vec::new();
     }
     vec![("webhook-signature", signatures.join(" ")), ("webhook-timestamp", timestamp)]
+}
+
+/// Checks that one of the `v1` signatures fits one of the secrets, and that the time of signing is near: the
+/// specification asks for a tolerance, and its libraries have five minutes.
+pub(super) fn verify<'h>(
+    secrets: &[Secret],
+    now: Timestamp,
+    header: &dyn Fn(&str) -> Option<&'h [u8]>,
+    body: &[u8],
+) -> Result<(), Distrust> {
+    let header = |name| header(name).ok_or(Distrust::Missing);
+    let signatures = header("webhook-signature")?;
+    let (id, written) = (header("webhook-id")?, header("webhook-timestamp")?);
+    let seconds: i64 =
+        std::str::from_utf8(written).ok().and_then(|text| text.parse().ok()).ok_or(Distrust::Wrong)?;
+    let keys: Vec<Vec<u8>> = secrets.iter().filter_map(|secret| key(secret).ok()).collect();
+    let parts: [&[u8]; 5] = [id, b".", written, b".", body];
+    let fits = |signature: &[u8]| {
+        let decoded = signature.strip_prefix(b"v1,").and_then(|text| BASE64_STANDARD.decode(text).ok());
+        decoded.is_some_and(|given| keys.iter().any(|key| is_hmac(key, &parts, &given)))
+    };
+    if !signatures.split(|byte| *byte == b' ').take(MAX_SIGNATURES).any(fits) {
+        return Err(Distrust::Wrong);
+    }
+    // Only of what was signed: the time that a stranger writes says nothing.
+    if now.unix_seconds().abs_diff(seconds) > TOLERANCE_SECONDS {
+        return Err(Distrust::Late);
+    }
+    Ok(())
 }
 
 /// The key that a secret stands for.
@@ -82,6 +116,31 @@ mod tests {
     fn signs_as_its_libraries_do() {
         for (secret, id, seconds, body, expected) in VECTORS {
             assert_eq!(signature(&[secret], id, seconds, body), expected);
+        }
+    }
+
+    #[test]
+    fn verifies_what_its_libraries_sign_for_five_minutes() {
+        for (secret, id, seconds, body, signature) in VECTORS {
+            let timestamp = seconds.to_string();
+            let several = format!("v1a,AAAA v2,xyz {signature}");
+            let at = |seconds: i64, id: &str| {
+                let header = |name: &str| match name {
+                    "webhook-id" => Some(id.as_bytes()),
+                    "webhook-timestamp" => Some(timestamp.as_bytes()),
+                    "webhook-signature" => Some(several.as_bytes()),
+                    _ => None,
+                };
+                let now = Timestamp::from_unix_micros(seconds * 1_000_000);
+                verify(&secrets(&[secret]), now, &header, body.as_bytes())
+            };
+            for off in [-300, 0, 300] {
+                assert_eq!(at(seconds + off, id), Ok(()));
+            }
+            for off in [-301, 301, 1 << 40] {
+                assert_eq!(at(seconds + off, id), Err(Distrust::Late));
+            }
+            assert_eq!(at(seconds, "msg_other"), Err(Distrust::Wrong));
         }
     }
 

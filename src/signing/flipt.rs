@@ -1,13 +1,24 @@
 //! Flipt's own scheme (`internal/server/audit/webhook/client.go` of v1.21 to v1.61).
 
-use super::{Header, hmac_sha256};
+use super::{Distrust, Header, hmac_sha256, is_hex_hmac};
 use crate::config::secret::Secret;
+
+const HEADER: &str = "x-flipt-webhook-signature";
 
 /// Lower-case hex HMAC-SHA256 of the body under the bytes of the secret. The header has room for one
 /// signature, the newest secret's.
 pub(super) fn sign(secrets: &[Secret], body: &[u8]) -> Vec<Header> {
     let signature = |secret: &Secret| hex::encode(hmac_sha256(secret.expose().as_bytes(), &[body]));
-    secrets.first().map(|newest| ("x-flipt-webhook-signature", signature(newest))).into_iter().collect()
+    secrets.first().map(|newest| (HEADER, signature(newest))).into_iter().collect()
+}
+
+/// Checks it against each secret.
+pub(super) fn verify<'h>(
+    secrets: &[Secret],
+    header: &dyn Fn(&str) -> Option<&'h [u8]>,
+    body: &[u8],
+) -> Result<(), Distrust> {
+    is_hex_hmac(secrets, header(HEADER).ok_or(Distrust::Missing)?, body)
 }
 
 #[cfg(test)]

@@ -91,6 +91,12 @@ impl EventId {
             content: top_45_bits(&Sha256::digest(bytes)),
         }
     }
+
+    /// Whether it can be the id of these bytes, wherever they stand.
+    #[must_use]
+    pub fn fits(&self, bytes: &[u8]) -> bool {
+        self.content == top_45_bits(&Sha256::digest(bytes))
+    }
 }
 
 fn top_45_bits(digest: &[u8]) -> u64 {
@@ -209,6 +215,8 @@ mod tests {
             prop_assert_eq!(first.to_string().parse::<EventId>(), Ok(first));
             prop_assert_eq!(first.to_string().len(), 30);
             prop_assert_eq!(a.cmp(&b), first.to_string().cmp(&second.to_string()));
+            let longer = line.clone() + " ";
+            prop_assert!(first.fits(line.as_bytes()) && !first.fits(longer.as_bytes()));
         }
     }
 

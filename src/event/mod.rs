@@ -14,7 +14,7 @@ mod timestamp;
 pub use id::{BatchId, EventId, Incarnation, ParseIdError};
 pub use keys::{Entity, EntityKind, Keys, Namespace, OrderKey, OrderRef, Teaching};
 pub use record::{
-    Framing, GapDetail, GapReason, NewRecord, OversizedDetail, RecordKind, Sequence, StoredRecord,
+    Framing, GapDetail, GapReason, NewRecord, Origin, OversizedDetail, RecordKind, Sequence, StoredRecord,
     TraceContext, UnparsedDetail,
 };
 pub use state::{

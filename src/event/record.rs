@@ -76,11 +76,27 @@ pub struct TraceContext {
     pub tracestate: Option<String>,
 }
 
+/// Where a record was first taken in, and how it is found in that relay's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The relay's name.
+    pub relay: String,
+    /// The epoch of its journal.
+    #[serde(rename = "journal")]
+    pub epoch: String,
+    /// The record's place there.
+    pub sequence: Sequence,
+    /// When it was accepted there.
+    #[serde(rename = "received_at")]
+    pub accepted_at: Timestamp,
+}
+
 /// A record that a source asks the journal to accept.
 #[derive(Debug, Clone)]
 pub struct NewRecord {
-    /// Its id, for ever.
-    pub id: EventId,
+    /// Its id, for ever; `None` for what was pushed without one: the journal gives it one, from its epoch and
+    /// the record's sequence ([`EventId::of_sequence`]).
+    pub id: Option<EventId>,
     /// What kind it is.
     pub kind: RecordKind,
     /// Where it begins in its file; 0 for records without a file.
@@ -99,6 +115,8 @@ pub struct NewRecord {
     pub news: Option<Box<News>>,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
+    /// Where another relay took it in, before this one.
+    pub origin: Option<Origin>,
 }
 
 /// A record as the journal holds it, its digest verified.
@@ -134,6 +152,8 @@ pub struct StoredRecord {
     pub detail: Option<String>,
     /// The trace it is part of.
     pub trace: Option<TraceContext>,
+    /// The relay that first took it in, where that was another one.
+    pub origin: Option<Origin>,
     /// What was known around it when it was accepted, as JSON: see [`super::Known::read`].
     pub known: Option<Box<str>>,
     /// The change set that it is part of: `cs_` and the id of its first event without `evt_`.

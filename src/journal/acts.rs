@@ -105,7 +105,7 @@ pub(super) fn record(conn: &Connection, ledger: &mut Ledger, act: &Act) -> rusql
     let original = serde_json::to_vec(act).map_err(|error| refused(error.to_string()))?;
     let id = EventId::of_sequence(&ledger.epoch_name, ledger.heads.last + 1, &original);
     let record = NewRecord {
-        id,
+        id: Some(id),
         kind: RecordKind::Act,
         offset: 0,
         framing: Framing::Auto,
@@ -115,10 +115,11 @@ pub(super) fn record(conn: &Connection, ledger: &mut Ledger, act: &Act) -> rusql
         keys: Keys::barrier(Namespace::None),
         news: None,
         trace: None,
+        origin: None,
     };
     let source = source(conn)?;
     let now = Timestamp::now().unix_micros();
-    if !Inserter::new(conn, ledger, source, None, now)?.insert(&record)? {
+    if !Inserter::new(conn, ledger, source, None, now)?.insert(&record)?.is_new {
         return Err(refused(format!("there is a record {id} already")));
     }
     Ok(Proof::Record(id))

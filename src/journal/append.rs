@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::oneshot;
 
-use super::chain::{self, Accepted};
+use super::chain::{self, Accepted, OriginColumns};
 use super::change_sets::is_own;
 use super::job::{Job, Refusal};
 use super::ledger::Ledger;
 use super::rows::{namespace_columns, number};
-use super::schema::{key, write_meta};
+use super::schema::{self, key, write_meta};
 use super::sources::knows;
 use super::states::{self, Coming};
 use super::{Advance, Append, AppendError, Appended, Journal, SourceId, running};
-use crate::event::{NewRecord, OrderRef, RecordKind, Timestamp};
+use crate::event::{EventId, NewRecord, OrderRef, RecordKind, Timestamp};
 
 /// How much of `unparsed` originals is kept; what comes beyond is only counted. In bytes.
 pub(super) const MAX_UNPARSED_BYTES: u64 = 64 << 20;
@@ -41,14 +41,16 @@ struct AppendJob {
 
 impl AppendJob {
     fn new(append: Append, reply: oneshot::Sender<Result<Appended, AppendError>>) -> Self {
-        let growth = |record: &NewRecord| {
-            // The former state, and the new one, with lists of children.
-            let states = if record.news.as_ref().is_some_and(|news| news.state.is_some()) { 2 } else { 0 };
-            ((1 + states) * record.original.len()) as u64 + ROW_BYTES
-        };
-        let growth_bytes = append.records.iter().map(growth).sum();
+        let growth_bytes = append.records.iter().map(growth_bytes).sum();
         Self { append, growth_bytes, result: None, reply }
     }
+}
+
+/// How much a record adds, about.
+pub(super) fn growth_bytes(record: &NewRecord) -> u64 {
+    // The former state, and the new one, with lists of children.
+    let states = if record.news.as_ref().is_some_and(|news| news.state.is_some()) { 2 } else { 0 };
+    ((1 + states) * record.original.len()) as u64 + ROW_BYTES
 }
 
 impl Job for AppendJob {
@@ -83,42 +85,29 @@ fn accept(
     {
         return Ok(Err(error));
     }
-    let (mut accepted, mut known, mut unparsed) = (0_u64, 0_u64, 0_u64);
-    let unparsed_bytes = ledger.heads.unparsed_bytes;
-    if !append.records.is_empty() {
-        let incarnation = append.advance.as_ref().map(|advance| advance.incarnation.0);
-        let mut inserter = Inserter::new(conn, ledger, append.source, incarnation, now)?;
-        for record in &append.records {
-            if record.kind == RecordKind::Unparsed {
-                unparsed += 1;
-                if !inserter.keeps_unparsed(record) {
-                    continue;
-                }
-            }
-            if inserter.insert(record)? {
-                accepted += 1;
-            } else {
-                known += 1;
-            }
-        }
-        inserter.finish()?;
-    }
-    if ledger.heads.unparsed_bytes != unparsed_bytes {
-        write_meta(conn, key::UNPARSED_BYTES, ledger.heads.unparsed_bytes.cast_signed())?;
-    }
-    if accepted > 0 || unparsed > 0 || append.ignored > 0 {
-        conn.prepare_cached(
-            "UPDATE sources SET ignored = ignored + ?2, unparsed = unparsed + ?3,
-               last_event_at = COALESCE(?4, last_event_at) WHERE id = ?1",
-        )?
-        .execute(params![
-            append.source.0,
-            append.ignored.cast_signed(),
-            unparsed.cast_signed(),
-            (accepted > 0).then_some(now),
-        ])?;
-    }
-    Ok(Ok(Appended { accepted, known, last_sequence: ledger.heads.last }))
+    let incarnation = append.advance.as_ref().map(|advance| advance.incarnation.0);
+    let inserter = Inserter::new(conn, ledger, append.source, incarnation, now)?;
+    let taken = inserter.take(&append.records, append.ignored)?;
+    Ok(Ok(Appended { accepted: taken.accepted, known: taken.known, last_sequence: ledger.heads.last }))
+}
+
+/// What became of the records of one request.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Records that are new.
+    pub(super) accepted: u64,
+    /// Records that the journal had already, by id.
+    pub(super) known: u64,
+    /// The ids of both, in order.
+    pub(super) ids: Vec<EventId>,
+    /// One of those that are new.
+    pub(super) proof: Option<EventId>,
+}
+
+/// What became of one record.
+pub(super) struct Inserted {
+    pub(super) id: EventId,
+    pub(super) is_new: bool,
 }
 
 /// Compare-and-set: a source that read ahead of a failed append must not leave a hole.
@@ -185,9 +174,10 @@ impl<'a> Inserter<'a> {
         let insert = conn.prepare_cached(
             "INSERT INTO records (sequence, id, kind, source, incarnation, offset, epoch, framing, accepted_at,
                event_time, namespace_state, namespace, entity_kind, entity_id, order_key, digest, chain, detail,
-               traceparent, tracestate, original, running_ms, change_set, previous_sequence, previous)
+               traceparent, tracestate, original, running_ms, change_set, previous_sequence, previous,
+               origin_relay, origin_epoch, origin_sequence, origin_accepted_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-               ?21, ?22, ?23, ?24, ?25)
+               ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)
              ON CONFLICT (id) DO NOTHING",
         )?;
         Ok(Self {
@@ -203,9 +193,51 @@ impl<'a> Inserter<'a> {
         })
     }
 
-    /// Writes what the records brought to the state of things.
-    fn finish(self) -> rusqlite::Result<()> {
-        self.ledger.states.flush(self.conn)
+    /// Inserts records, and counts for their source; `ignored` inputs were read and are not kept.
+    pub(super) fn take(mut self, records: &[NewRecord], ignored: u64) -> rusqlite::Result<Taken> {
+        let mut taken = Taken::default();
+        let mut unparsed = 0_u64;
+        let unparsed_bytes = self.ledger.heads.unparsed_bytes;
+        for record in records {
+            if record.kind == RecordKind::Unparsed {
+                unparsed += 1;
+                if !self.keeps_unparsed(record) {
+                    continue;
+                }
+            }
+            let inserted = self.insert(record)?;
+            if inserted.is_new {
+                taken.accepted += 1;
+                taken.proof = Some(inserted.id);
+            } else {
+                taken.known += 1;
+            }
+            taken.ids.push(inserted.id);
+        }
+        if !records.is_empty() {
+            // What they brought to the state of things.
+            self.ledger.states.flush(self.conn)?;
+        }
+        if records.iter().any(|record| record.origin.is_some()) {
+            schema::note_origins(self.conn)?;
+        }
+        if self.ledger.heads.unparsed_bytes != unparsed_bytes {
+            write_meta(self.conn, key::UNPARSED_BYTES, self.ledger.heads.unparsed_bytes.cast_signed())?;
+        }
+        if taken.accepted > 0 || unparsed > 0 || ignored > 0 {
+            self.conn
+                .prepare_cached(
+                    "UPDATE sources SET ignored = ignored + ?2, unparsed = unparsed + ?3,
+                       last_event_at = COALESCE(?4, last_event_at) WHERE id = ?1",
+                )?
+                .execute(params![
+                    self.source,
+                    ignored.cast_signed(),
+                    unparsed.cast_signed(),
+                    (taken.accepted > 0).then_some(self.now),
+                ])?;
+        }
+        Ok(taken)
     }
 
     /// Whether there is still room for what could not be read.
@@ -225,16 +257,19 @@ impl<'a> Inserter<'a> {
         false
     }
 
-    /// Whether the record is new.
-    pub(super) fn insert(&mut self, record: &NewRecord) -> rusqlite::Result<bool> {
+    /// Inserts a record, unless the journal has one of its id.
+    pub(super) fn insert(&mut self, record: &NewRecord) -> rusqlite::Result<Inserted> {
         let heads = self.ledger.heads;
         let sequence = heads.last + 1;
+        let id = record
+            .id
+            .unwrap_or_else(|| EventId::of_sequence(&self.ledger.epoch_name, sequence, &record.original));
         self.id.clear();
         // Writing to a string cannot fail.
-        let _ = write!(self.id, "{}", record.id);
+        let _ = write!(self.id, "{id}");
         let (mut namespace_state, mut namespace) = namespace_columns(&record.keys.namespace);
-        if record.news.is_some() && knows(self.conn, &self.id)? {
-            return Ok(false);
+        if record.news.is_some() && record.id.is_some() && knows(self.conn, &self.id)? {
+            return Ok(Inserted { id, is_new: false });
         }
         let order_key = match &record.keys.order {
             OrderRef::Known(order_key) => Some(order_key.as_str()),
@@ -268,6 +303,7 @@ impl<'a> Inserter<'a> {
             detail: record.detail.as_deref(),
             traceparent: trace.map(|trace| trace.traceparent.as_str()),
             tracestate: trace.and_then(|trace| trace.tracestate.as_deref()),
+            origin: OriginColumns::of(record.origin.as_ref()),
             original: &record.original,
         };
         let digest = chain::digest(&row);
@@ -314,9 +350,13 @@ impl<'a> Inserter<'a> {
             change_set.filter(|set| !is_own(set, row.id)),
             seen.map(u64::cast_signed),
             placed.as_ref().map(|placed| states::kept(row.id, &placed.known)),
+            row.origin.relay,
+            row.origin.epoch,
+            row.origin.sequence,
+            row.origin.accepted_at,
         ])?;
         if inserted == 0 {
-            return Ok(false);
+            return Ok(Inserted { id, is_new: false });
         }
         self.ledger.heads.last = sequence;
         self.ledger.heads.chain = link;
@@ -326,6 +366,6 @@ impl<'a> Inserter<'a> {
         for teaching in &record.keys.teaches {
             self.ledger.parents.learn(self.conn, &self.instance, teaching, sequence)?;
         }
-        Ok(true)
+        Ok(Inserted { id, is_new: true })
     }
 }

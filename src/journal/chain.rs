@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 use sha2::{Digest, Sha256};
 
 use super::schema::{key, read_meta};
-use crate::event::Sequence;
+use crate::event::{Origin, Sequence, Timestamp};
 
 /// A SHA-256.
 pub(super) type Hash = [u8; 32];
@@ -35,8 +35,42 @@ pub(super) struct Accepted<'a> {
     pub(super) detail: Option<&'a str>,
     pub(super) traceparent: Option<&'a str>,
     pub(super) tracestate: Option<&'a str>,
+    pub(super) origin: OriginColumns<'a>,
     pub(super) original: &'a [u8],
 }
+
+/// Where a hub had a record from, as its columns hold it; all empty for what came without another relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct OriginColumns<'a> {
+    pub(super) relay: Option<&'a str>,
+    pub(super) epoch: Option<&'a str>,
+    pub(super) sequence: Option<i64>,
+    pub(super) accepted_at: Option<i64>,
+}
+
+impl<'a> OriginColumns<'a> {
+    pub(super) fn of(origin: Option<&'a Origin>) -> Self {
+        Self {
+            relay: origin.map(|origin| origin.relay.as_str()),
+            epoch: origin.map(|origin| origin.epoch.as_str()),
+            sequence: origin.map(|origin| origin.sequence.cast_signed()),
+            accepted_at: origin.map(|origin| origin.accepted_at.unix_micros()),
+        }
+    }
+
+    pub(super) fn origin(&self) -> Option<Origin> {
+        Some(Origin {
+            relay: self.relay?.to_owned(),
+            epoch: self.epoch?.to_owned(),
+            sequence: self.sequence?.cast_unsigned(),
+            accepted_at: Timestamp::from_unix_micros(self.accepted_at?),
+        })
+    }
+}
+
+/// What leads an origin in the hashed bytes. Where there is none, nothing stands there, as in all digests of
+/// before there were any: what follows is a length, and none is so great as to begin alike.
+const ORIGIN_MARK: u8 = 0xff;
 
 /// The digest of one record. Every part has a fixed length or is led by its length, so no two records
 /// share the hashed bytes.
@@ -55,8 +89,7 @@ pub(super) fn digest(accepted: &Accepted<'_>) -> Hash {
         head.extend_from_slice(&number.to_be_bytes());
     }
     for number in [accepted.incarnation, accepted.event_time] {
-        head.push(u8::from(number.is_some()));
-        head.extend_from_slice(&number.unwrap_or(0).to_be_bytes());
+        put_number(&mut head, number);
     }
     for text in [
         Some(accepted.id),
@@ -68,16 +101,32 @@ pub(super) fn digest(accepted: &Accepted<'_>) -> Hash {
         accepted.traceparent,
         accepted.tracestate,
     ] {
-        head.push(u8::from(text.is_some()));
-        let text = text.unwrap_or_default();
-        head.extend_from_slice(&(text.len() as u64).to_be_bytes());
-        head.extend_from_slice(text.as_bytes());
+        put_text(&mut head, text);
+    }
+    if accepted.origin != OriginColumns::default() {
+        head.push(ORIGIN_MARK);
+        put_text(&mut head, accepted.origin.relay);
+        put_text(&mut head, accepted.origin.epoch);
+        put_number(&mut head, accepted.origin.sequence);
+        put_number(&mut head, accepted.origin.accepted_at);
     }
     head.extend_from_slice(&(accepted.original.len() as u64).to_be_bytes());
     let mut hasher = Sha256::new();
     hasher.update(&head);
     hasher.update(accepted.original);
     hasher.finalize().into()
+}
+
+fn put_number(head: &mut Vec<u8>, number: Option<i64>) {
+    head.push(u8::from(number.is_some()));
+    head.extend_from_slice(&number.unwrap_or(0).to_be_bytes());
+}
+
+fn put_text(head: &mut Vec<u8>, text: Option<&str>) {
+    head.push(u8::from(text.is_some()));
+    let text = text.unwrap_or_default();
+    head.extend_from_slice(&(text.len() as u64).to_be_bytes());
+    head.extend_from_slice(text.as_bytes());
 }
 
 /// The next link of the chain.
@@ -189,8 +238,12 @@ mod tests {
         detail: None,
         traceparent: None,
         tracestate: None,
+        origin: NO_ORIGIN,
         original: b"",
     };
+
+    const NO_ORIGIN: OriginColumns<'static> =
+        OriginColumns { relay: None, epoch: None, sequence: None, accepted_at: None };
 
     #[test]
     fn no_two_records_share_a_digest() {
@@ -206,8 +259,31 @@ mod tests {
             Accepted { incarnation: Some(0), ..BASE },
             Accepted { event_time: Some(0), ..BASE },
             Accepted { kind: 1 << 8, ..BASE },
+            Accepted { origin: OriginColumns { relay: Some(""), ..NO_ORIGIN }, ..BASE },
+            Accepted { origin: OriginColumns { relay: Some("ab"), ..NO_ORIGIN }, ..BASE },
+            Accepted { origin: OriginColumns { epoch: Some("ab"), ..NO_ORIGIN }, ..BASE },
+            Accepted { origin: OriginColumns { sequence: Some(0), ..NO_ORIGIN }, ..BASE },
+            Accepted { origin: OriginColumns { accepted_at: Some(0), ..NO_ORIGIN }, ..BASE },
         ];
         let digests: std::collections::HashSet<_> = others.iter().map(digest).collect();
         assert_eq!(digests.len(), others.len());
+    }
+    /// A digest as releases wrote it before there were origins.
+    #[test]
+    fn what_has_no_origin_has_the_digest_it_always_had() {
+        let row = Accepted {
+            sequence: 7,
+            source: 2,
+            incarnation: Some(3),
+            event_time: Some(-1),
+            namespace: Some("default"),
+            tracestate: Some("a=b"),
+            original: b"{}",
+            ..BASE
+        };
+        assert_eq!(
+            hex::encode(digest(&row)),
+            "273372bb543b0467d511a45b0045f525efd828ca978ffd40f08ee8fd7af6d7b2"
+        );
     }
 }

@@ -36,6 +36,19 @@ impl Journal {
         self.read(move |conn, names| list(conn, names, &selection, after, max_rows)).await
     }
 
+    /// Dead letters of the records after one sequence and up to another, at most `max_rows`, without their records.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn dead_among(
+        &self,
+        after: Sequence,
+        through: Sequence,
+        max_rows: usize,
+    ) -> Result<Vec<DeadLetterRow>, JournalError> {
+        self.read(move |conn, _| among(conn, after, through, max_rows)).await
+    }
+
     /// The bytes of all dead letters, originals counted.
     ///
     /// # Errors
@@ -202,6 +215,25 @@ fn list(
     }
     letters.truncate(whole);
     Ok(letters)
+}
+
+/// By the primary key, destination after destination.
+fn among(
+    conn: &Connection,
+    after: Sequence,
+    through: Sequence,
+    max_rows: usize,
+) -> rusqlite::Result<Vec<DeadLetterRow>> {
+    conn.prepare_cached(
+        "SELECT d.id, d.name, l.code, l.message, l.attempts, l.died_at, l.sequence
+         FROM destinations d CROSS JOIN dead_letters l ON l.destination = d.id
+         WHERE l.sequence > ?1 AND l.sequence <= ?2 LIMIT ?3",
+    )?
+    .query_map(
+        params![after.cast_signed(), through.cast_signed(), i64::try_from(max_rows).unwrap_or(i64::MAX)],
+        letter,
+    )?
+    .collect()
 }
 
 fn letter(row: &Row<'_>) -> rusqlite::Result<DeadLetterRow> {

@@ -15,6 +15,7 @@
 //! | `salvage.rs` | saving what can be read of a damaged journal |
 //! | `backup.rs` | a copy while it is in use |
 //! | `writer.rs` | the thread that writes, and what it does when the disk fails |
+//! | `commits.rs`, `gaps.rs` | what metrics tell of it |
 //! | `job.rs` | the requests that the writer carries out |
 //! | `ledger.rs` | what the writer knows by heart |
 //! | `upkeep.rs` | what it does between requests: checkpoints, retention, giving space back |
@@ -28,6 +29,7 @@
 //! | `running.rs` | how long the relay has run, summed over restarts |
 //! | `shared.rs` | what all threads see |
 //! | `append.rs` | acceptance: records, positions, order keys |
+//! | `push.rs` | acceptance of what was pushed, and of its repetitions |
 //! | `sources.rs` | sources, and the incarnations of their files |
 //! | `destinations.rs` | destinations: registered, adopted, orphaned, released |
 //! | `settle.rs` | what a lane commits |
@@ -36,6 +38,7 @@
 //! | `dead_letters.rs` | dead letters: listed, purged, moved to a file |
 //! | `replays.rs` | replays: asked for, read, committed |
 //! | `acts.rs` | acts of operators, each a record; pause and resume |
+//! | `configurations.rs` | which configuration was applied when |
 
 mod acked;
 mod acts;
@@ -45,15 +48,19 @@ mod batches;
 mod chain;
 mod change_sets;
 mod check;
+mod commits;
+mod configurations;
 mod dead_letters;
 mod destination_types;
 mod destinations;
+mod gaps;
 mod job;
 mod ledger;
 mod lock;
 mod memory;
 mod open;
 mod outlines;
+mod push;
 mod reader;
 mod replays;
 mod reserve;
@@ -82,16 +89,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event::Sequence;
 
+pub use commits::{COMMIT_BOUNDS_SECONDS, CommitReading};
 pub use destination_types::{
     Books, Counts, DeadLetter, DeadLetterPlace, DeadLetterRow, DeadLetterSelection, DestinationId,
     DestinationRow, Endpoint, EndpointState, LaneCommit, MAX_WINDOW, NewReplay, OpenBatch, Pause, Released,
     ReplayCommit, ReplayId, ReplayRow, ReplaySelection,
 };
+pub use gaps::Gaps;
 pub use salvage::{Salvaged, salvage};
 pub use types::{
     Act, ActKind, Advance, Append, AppendError, Appended, Fingerprint, IncarnationId, IncarnationRow,
     JournalError, JournalStatus, NewIncarnation, OpenError, OpenReport, OperatorError, Options, Outline,
-    ReadLimit, ReadRow, SourceBooks, SourceId, SourceRow,
+    Push, PushKey, Pushed, ReadLimit, ReadRow, SourceBooks, SourceId, SourceRow,
 };
 
 use check::Keeper;
@@ -144,6 +153,10 @@ struct Threads {
     stop_keeper: std::sync::mpsc::Sender<()>,
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl std::fmt::Debug for Journal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Journal").field("data_dir", &self.inner.shared.files.data_dir).finish_non_exhaustive()
@@ -177,7 +190,8 @@ impl Journal {
             files: opened.files.clone(),
             epoch: ledger.epoch_name.clone(),
             clock,
-            max_size_bytes: options.max_size_bytes,
+            max_size_bytes: AtomicU64::new(options.max_size_bytes),
+            keep_micros: AtomicU64::new(micros(options.keep)),
             latest: watch::Sender::new(ledger.heads.last),
             failed: watch::Sender::new(None),
             readers: Default::default(),
@@ -187,8 +201,9 @@ impl Journal {
             damaged: AtomicBool::new(false),
             corrupt_records: AtomicU64::new(opened.report.corrupt_records),
             backup: Mutex::new(None),
+            commits: commits::Commits::default(),
         });
-        let writer = Writer::new(opened.conn, ledger, Arc::clone(&shared), options.keep, tuning, opened.lock)
+        let writer = Writer::new(opened.conn, ledger, Arc::clone(&shared), tuning, opened.lock)
             .map_err(|error| failed(&error))?;
         if let Err(error) = writer.reserve.hold() {
             tracing::warn!(%error, "there is no room for the reserve: on a full disk less can be done");
@@ -201,6 +216,13 @@ impl Journal {
     #[must_use]
     pub fn epoch(&self) -> &str {
         &self.inner.shared.epoch
+    }
+
+    /// Keeps records for another time, and up to another size in bytes, from now on.
+    pub fn retune(&self, keep: Duration, max_size_bytes: u64) {
+        let shared = &self.inner.shared;
+        shared.keep_micros.store(micros(keep), Ordering::Relaxed);
+        shared.max_size_bytes.store(max_size_bytes, Ordering::Relaxed);
     }
 
     /// The last committed sequence: lanes wait on it.
@@ -229,13 +251,21 @@ impl Journal {
             first_sequence,
             last_sequence: *shared.latest.borrow(),
             used_bytes: shared.used_bytes.load(Ordering::Relaxed),
-            max_size_bytes: shared.max_size_bytes,
+            max_size_bytes: shared.max_size_bytes(),
             full: shared.full.load(Ordering::Relaxed),
             pinned_by,
             disk_full: shared.disk_full.load(Ordering::Relaxed),
             damaged: shared.damaged.load(Ordering::Relaxed),
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
         })
+    }
+
+    /// Returns when the thread that writes has turned to it: whether it answers.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn answers(&self) -> Result<(), JournalError> {
+        self.ask(|_, _| Ok(())).await
     }
 
     /// Blocking: carries out what was asked, checkpoints, lets go of the lock.
@@ -288,6 +318,23 @@ impl Journal {
         for _ in 0..50 {
             assert_eq!(self.call(|_, _| Ok(())), Ok(()));
         }
+    }
+
+    /// Keeps the writer from everything else until what it returns is dropped, in a test.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (entered, held) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let journal = self.clone();
+        std::thread::spawn(move || {
+            let _ = journal.call(move |_, _| {
+                let _ = entered.send(());
+                let _ = released.recv();
+                Ok(())
+            });
+        });
+        held.recv().unwrap();
+        release
     }
 
     /// Has the writer do something that must not be done twice, or that may be refused.

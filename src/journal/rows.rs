@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::chain::{self, Accepted, Follower, Hash};
+use super::chain::{self, Accepted, Follower, Hash, OriginColumns};
 use super::schema::{key, read_meta};
 use super::{ReadRow, change_sets, running, states};
 use crate::event::{
@@ -18,18 +18,19 @@ macro_rules! record_columns {
     () => {
         "sequence, id, kind, accepted_at, digest, original, source, epoch, framing, event_time, \
          namespace_state, namespace, entity_kind, entity_id, order_key, detail, traceparent, tracestate, \
-         incarnation, offset, chain"
+         incarnation, offset, chain, origin_relay, origin_epoch, origin_sequence, origin_accepted_at"
     };
 }
 
-/// The columns that a record is verified by, in the order of [`accepted`]: every schema has them.
+/// The columns that a record is verified by, in the order of [`accepted`]: every schema has them but the last,
+/// which came with the fourth.
 pub(super) const RECORD_COLUMNS: &str = record_columns!();
 
 /// The columns that a record is read by: [`RECORD_COLUMNS`], and what is not verified.
 pub(super) const STORED_COLUMNS: &str = concat!(record_columns!(), ", running_ms, previous, change_set");
 
 /// Where [`STORED_COLUMNS`] has what was known around an event.
-pub(super) const KNOWN_COLUMN: usize = 22;
+pub(super) const KNOWN_COLUMN: usize = 26;
 
 /// SQLite's integers are signed; ours are stored bit for bit.
 pub(super) fn number(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
@@ -147,11 +148,11 @@ impl Names {
         let id_text = row.get_ref(1)?.as_str()?;
         let known = row.get_ref(KNOWN_COLUMN)?.as_blob_or_null()?.map(|kept| states::read(id_text, kept));
         let order_key = row.get::<_, Option<String>>(14)?.map(OrderKey::from_stored);
-        let change_set = match row.get::<_, Option<String>>(23)? {
+        let change_set = match row.get::<_, Option<String>>(27)? {
             None if known.is_some() && order_key.is_some() => Some(change_sets::own(id_text)),
             set => set,
         };
-        let running = match row.get::<_, Option<i64>>(21)? {
+        let running = match row.get::<_, Option<i64>>(25)? {
             Some(millis) => running::from_millis(millis),
             None => self.unstamped(conn)?,
         };
@@ -171,6 +172,7 @@ impl Names {
             original: row.get(5)?,
             detail: row.get(15)?,
             trace,
+            origin: origin(row)?.origin(),
             known,
             change_set: change_set.map(Into::into),
             running,
@@ -201,6 +203,16 @@ pub(super) fn accepted<'a>(row: &'a Row<'_>) -> rusqlite::Result<Accepted<'a>> {
         tracestate: text(17)?,
         incarnation: row.get(18)?,
         offset: row.get(19)?,
+        origin: origin(row)?,
+    })
+}
+
+fn origin<'a>(row: &'a Row<'_>) -> rusqlite::Result<OriginColumns<'a>> {
+    Ok(OriginColumns {
+        relay: row.get_ref(21)?.as_str_or_null()?,
+        epoch: row.get_ref(22)?.as_str_or_null()?,
+        sequence: row.get(23)?,
+        accepted_at: row.get(24)?,
     })
 }
 

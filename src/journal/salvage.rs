@@ -7,7 +7,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params, params_from_iter};
 
-use super::chain::{self, Accepted};
+use super::chain::{self, Accepted, OriginColumns};
 use super::open::{beside, create, remove_database, sync_directory};
 use super::rows::{RECORD_COLUMNS, digest_fits, number};
 use super::schema::{self, Heads, key, write_meta};
@@ -111,6 +111,10 @@ fn fill(from: &Path, fresh: &Connection) -> rusqlite::Result<Salvaged> {
            FROM records WHERE epoch NOT IN (SELECT id FROM epochs);",
     )?;
     destinations::tidy(fresh)?;
+    let has_origins = "SELECT EXISTS (SELECT 1 FROM records WHERE origin_relay IS NOT NULL)";
+    if fresh.query_row(has_origins, [], |row| row.get(0))? {
+        schema::note_origins(fresh)?;
+    }
     let salvaged = conclude(fresh, floor)?;
     fresh.execute_batch("COMMIT")?;
     Ok(salvaged)
@@ -159,7 +163,7 @@ fn copy_records(old: &Connection, fresh: &Connection) -> rusqlite::Result<u64> {
     let mut insert = fresh.prepare(&insert_statement("records", &columns))?;
     let select = format!(
         "SELECT {} FROM records WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence",
-        columns.join(", ")
+        readable(old, &columns).join(", ")
     );
     let mut ascending = old.prepare(&select)?;
     let mut descending = old.prepare(&format!("{select} DESC"))?;
@@ -210,6 +214,14 @@ fn copy_records(old: &Connection, fresh: &Connection) -> rusqlite::Result<u64> {
         stretches.push((from, middle));
     }
     Ok(highest)
+}
+
+/// What to ask for to get these columns of `records`: older schemas lack some. Where nobody can tell, all of them.
+fn readable(old: &Connection, wanted: &[String]) -> Vec<String> {
+    let there = columns(old, "records").unwrap_or_default();
+    let lacks = |column: &String| !there.is_empty() && !there.contains(column);
+    let ask = |column: &String| if lacks(column) { format!("NULL AS {column}") } else { column.clone() };
+    wanted.iter().map(ask).collect()
 }
 
 /// Begins the new epoch, with a record that says what is missing.
@@ -307,6 +319,7 @@ fn append_gap(
         detail: None,
         traceparent: None,
         tracestate: None,
+        origin: OriginColumns::default(),
         original: &original,
     };
     let digest = chain::digest(&row);

@@ -18,8 +18,12 @@ pub(super) const SCHEMA: i64 = MIGRATIONS.len() as i64;
 /// The oldest schema whose reader understands what this release writes.
 const READABLE_SINCE: i64 = 1;
 
+/// The same for a journal that holds records of other relays: their digests cover where they are from, and to an
+/// older reader they would be altered.
+const ORIGINS_READABLE_SINCE: i64 = 4;
+
 /// Migration n leads from schema n to n + 1.
-pub(super) const MIGRATIONS: [&str; 3] = [FIRST, SECOND, THIRD];
+pub(super) const MIGRATIONS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = r"
 -- All times are microseconds since 1970 in UTC; all sequences are those of `records`.
@@ -283,6 +287,11 @@ CREATE TABLE imports (
 ) WITHOUT ROWID;
 ";
 
+const FOURTH: &str = r"
+ALTER TABLE records ADD COLUMN origin_accepted_at INTEGER;  -- when the relay of origin_relay accepted it
+ALTER TABLE push_keys ADD COLUMN ids TEXT NOT NULL DEFAULT '';    -- of the records it gave, in order, by commas
+";
+
 /// Keys of `meta`.
 pub(super) mod key {
     /// Row of the epoch that is written now.
@@ -335,9 +344,18 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), MigrateError> {
     for migration in &MIGRATIONS[usize::try_from(found).unwrap_or(0)..] {
         transaction.execute_batch(migration)?;
     }
-    write_meta(&transaction, key::READABLE_SINCE, READABLE_SINCE)?;
+    let readable_since = read_meta::<i64>(&transaction, key::READABLE_SINCE)?.unwrap_or(READABLE_SINCE);
+    write_meta(&transaction, key::READABLE_SINCE, readable_since.max(READABLE_SINCE))?;
     transaction.execute_batch(&format!("PRAGMA user_version = {SCHEMA}"))?;
     transaction.commit()?;
+    Ok(())
+}
+
+/// Records of other relays are there, or about to be: no reader that would take them for altered may go on with
+/// this journal.
+pub(super) fn note_origins(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE meta SET value = ?2 WHERE key = ?1 AND value < ?2")?
+        .execute(params![key::READABLE_SINCE, ORIGINS_READABLE_SINCE])?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 use tokio::sync::watch;
 
+use super::commits::Commits;
 use super::reader::READERS;
 use super::running::RunningClock;
 use crate::event::Sequence;
@@ -40,7 +41,8 @@ impl Files {
 pub(super) struct Shared {
     pub(super) files: Files,
     pub(super) epoch: String,
-    pub(super) max_size_bytes: u64,
+    pub(super) max_size_bytes: AtomicU64,
+    pub(super) keep_micros: AtomicU64,
     pub(super) clock: Arc<RunningClock>,
     pub(super) latest: watch::Sender<Sequence>,
     pub(super) failed: watch::Sender<Option<String>>,
@@ -53,9 +55,14 @@ pub(super) struct Shared {
     pub(super) corrupt_records: AtomicU64,
     /// Ends the statement of a backup that is under way when the journal closes.
     pub(super) backup: Mutex<Option<InterruptHandle>>,
+    pub(super) commits: Commits,
 }
 
 impl Shared {
+    pub(super) fn max_size_bytes(&self) -> u64 {
+        self.max_size_bytes.load(Ordering::Relaxed)
+    }
+
     /// Remembers that SQLite called the file damaged, so that the next start salvages it. `fatal`: the
     /// relay cannot go on, and a restart is what helps.
     pub(super) fn note_damage(&self, error: &rusqlite::Error, fatal: bool) {

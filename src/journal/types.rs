@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    Framing, Incarnation, Namespace, NewRecord, OrderKey, RecordKind, Sequence, StoredRecord, Timestamp,
+    EventId, Framing, Incarnation, Namespace, NewRecord, OrderKey, RecordKind, Sequence, StoredRecord,
+    Timestamp,
 };
 
 /// How a journal is opened.
@@ -163,7 +164,34 @@ pub struct Appended {
     pub last_sequence: Sequence,
 }
 
-/// Why nothing of an [`Append`] was accepted.
+/// What was pushed in one request: all of it is accepted, or nothing.
+#[derive(Debug, Clone)]
+pub struct Push {
+    /// The source.
+    pub source: SourceId,
+    /// The records, in order; one whose id is in the journal already is passed over.
+    pub records: Vec<NewRecord>,
+    /// What a repetition of the request is known by.
+    pub key: Option<PushKey>,
+}
+
+/// What a repetition of a request is known by for 24 hours: a hash over the name that the client gave it and
+/// its body. A name that is used again for another body names another request, so that nothing is lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushKey(pub(super) String);
+
+/// What became of a [`Push`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// The ids of the records that are kept, in order; those that the journal had already are among them.
+    pub ids: Vec<EventId>,
+    /// How many of them are new.
+    pub accepted: u64,
+    /// Whether the request came before: the ids are those of then.
+    pub is_repeated: bool,
+}
+
+/// Why nothing of an [`Append`] or a [`Push`] was accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
     /// The committed position is another: read on from there.
@@ -210,6 +238,8 @@ pub enum ActKind {
     Release,
     /// Took over a destination's place under a new name (`renamed_from`).
     Rename,
+    /// Applied another configuration, by a reload or at a start.
+    Configure,
 }
 
 /// An act of an operator, kept as a record.
@@ -254,7 +284,7 @@ impl Act {
     }
 
     /// Who does what no person asked for.
-    pub(super) const RELAY: &'static str = "audit-relay";
+    pub const RELAY: &'static str = "audit-relay";
 }
 
 /// A row as a reader found it.

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::job::Meaning;
 use super::retention::{self, Pages, Wanted};
 use super::writer::Writer;
-use super::{running, states};
+use super::{push, running, states};
 use crate::event::Timestamp;
 
 /// Between two looks at the age of records.
@@ -29,7 +29,6 @@ const TURN: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(super) struct Upkeep {
-    keep: Duration,
     max_size_bytes: u64,
     /// Remove until no more than this is used, in bytes.
     goal_bytes: Option<u64>,
@@ -47,9 +46,8 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(keep: Duration, max_size_bytes: u64) -> Self {
+    pub(super) fn new(max_size_bytes: u64) -> Self {
         Self {
-            keep,
             max_size_bytes,
             goal_bytes: None,
             before: None,
@@ -108,7 +106,7 @@ impl Writer {
         let due = self.upkeep.aged_at.is_none_or(|then| now.duration_since(then) >= AGE_INTERVAL);
         if due && !frozen {
             self.upkeep.aged_at = Some(now);
-            let keep = i64::try_from(self.upkeep.keep.as_micros()).unwrap_or(i64::MAX);
+            let keep = i64::try_from(self.shared.keep_micros.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
             self.upkeep.before = Some(Timestamp::now().unix_micros().saturating_sub(keep));
             self.hourly();
         }
@@ -127,10 +125,12 @@ impl Writer {
         self.upkeep.sweep_after = Some(0);
         let Some(conn) = &self.conn else { return };
         let states = &mut self.ledger.states;
-        let done = running::save(conn, self.ledger.clock.now()).and_then(|()| match self.upkeep.before {
-            Some(before) => states::prune_old(conn, states, before).map(drop),
-            None => Ok(()),
-        });
+        let done = running::save(conn, self.ledger.clock.now())
+            .and_then(|()| match self.upkeep.before {
+                Some(before) => states::prune_old(conn, states, before).map(drop),
+                None => Ok(()),
+            })
+            .and_then(|()| push::forget_old(conn, Timestamp::now()));
         if let Err(error) = done {
             self.failed_upkeep(&error);
         }
@@ -139,7 +139,7 @@ impl Writer {
     /// Keeps states within their share of the journal.
     fn prune_states(&mut self) {
         let Some(conn) = &self.conn else { return };
-        match states::prune(conn, &mut self.ledger.states, self.shared.max_size_bytes) {
+        match states::prune(conn, &mut self.ledger.states, self.shared.max_size_bytes()) {
             Ok(0) => {}
             Ok(rows) => {
                 tracing::warn!(
@@ -162,10 +162,10 @@ impl Writer {
         if self.upkeep.unchecked_bytes >= self.upkeep.wal_limit_bytes() {
             self.checkpoint(false);
         }
-        if self.ledger.states.is_worth_counting(self.shared.max_size_bytes) {
+        if self.ledger.states.is_worth_counting(self.shared.max_size_bytes()) {
             self.prune_states();
         }
-        let high = self.shared.max_size_bytes - self.shared.max_size_bytes / 32;
+        let high = self.shared.max_size_bytes() - self.shared.max_size_bytes() / 32;
         if self.upkeep.goal_bytes.is_none() && self.used_bytes() > high && self.worth_removing() {
             self.upkeep.goal_bytes = Some(self.low_mark());
         }
@@ -176,13 +176,13 @@ impl Writer {
 
     /// Where removing stops: a little room at once, so that it does not begin again with the next record.
     fn low_mark(&self) -> u64 {
-        self.shared.max_size_bytes - self.shared.max_size_bytes / 16
+        self.shared.max_size_bytes() - self.shared.max_size_bytes() / 16
     }
 
     /// A few rows at a time are not worth a transaction, unless nothing can be accepted without.
     fn worth_removing(&self) -> bool {
         let loose = self.removable_through().saturating_sub(self.ledger.heads.removed_through);
-        loose >= 1_000 || (loose > 0 && self.used_bytes() > self.shared.max_size_bytes)
+        loose >= 1_000 || (loose > 0 && self.used_bytes() > self.shared.max_size_bytes())
     }
 
     /// What every destination in the table has passed: one that is not configured now is still owed what
@@ -195,7 +195,7 @@ impl Writer {
     /// Removes until `needed_bytes` fit, for an append that waits; gives up after a moment.
     pub(super) fn make_room(&mut self, needed_bytes: u64) {
         let began = Instant::now();
-        let goal = self.shared.max_size_bytes.saturating_sub(needed_bytes).min(self.low_mark());
+        let goal = self.shared.max_size_bytes().saturating_sub(needed_bytes).min(self.low_mark());
         if self.shared.files.wal_bytes() > self.upkeep.wal_limit_bytes() {
             self.checkpoint(true);
         }

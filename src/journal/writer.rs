@@ -81,12 +81,11 @@ impl Writer {
         conn: Connection,
         ledger: Ledger,
         shared: Arc<Shared>,
-        keep: Duration,
         tuning: Tuning,
         lock: File,
     ) -> rusqlite::Result<Self> {
         let reserve = Reserve::new(&shared.files.data_dir, tuning.reserve_bytes);
-        let upkeep = Upkeep::new(keep, shared.max_size_bytes);
+        let upkeep = Upkeep::new(shared.max_size_bytes());
         let pages = Pages::measure(&conn)?;
         let writer = Self {
             conn: Some(conn),
@@ -165,7 +164,7 @@ impl Writer {
 
     /// Answers those that there is no room for.
     fn admit(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-        let max_bytes = self.shared.max_size_bytes;
+        let max_bytes = self.shared.max_size_bytes();
         let mut admitted = Vec::with_capacity(jobs.len());
         let mut growing = 0_u64;
         for job in jobs {
@@ -214,7 +213,7 @@ impl Writer {
         self.pinned_by = pinned_by;
         tracing::error!(
             used_bytes,
-            max_bytes = self.shared.max_size_bytes,
+            max_bytes = self.shared.max_size_bytes(),
             "the journal is full: nothing is accepted until {who} moves on"
         );
     }
@@ -228,6 +227,7 @@ impl Writer {
         let Some(conn) = &self.conn else { return Err(rusqlite::Error::InvalidQuery) };
         let run = |sql| conn.prepare_cached(sql)?.execute([]).map(drop);
         let mut refusals = Vec::with_capacity(jobs.len());
+        let changes = conn.total_changes();
         run("BEGIN IMMEDIATE")?;
         for job in jobs {
             run("SAVEPOINT request")?;
@@ -254,7 +254,11 @@ impl Writer {
             running::save(conn, running)?;
         }
         let pages = Pages::measure(conn)?;
+        let begun = Instant::now();
         run("COMMIT")?;
+        if conn.total_changes() != changes {
+            self.shared.commits.count(begun.elapsed());
+        }
         self.pages = pages;
         if save {
             self.running_saved = running;
@@ -361,7 +365,7 @@ impl Writer {
         let written = self.upkeep.unchecked_bytes();
         let (written_then, bytes) = self.wal_seen.get();
         let has_room =
-            self.pages.used_bytes() + 2 * self.upkeep.wal_limit_bytes() < self.shared.max_size_bytes / 2;
+            self.pages.used_bytes() + 2 * self.upkeep.wal_limit_bytes() < self.shared.max_size_bytes() / 2;
         if has_room && written >= written_then && written - written_then < self.upkeep.wal_limit_bytes() / 16
         {
             return bytes;

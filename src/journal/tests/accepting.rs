@@ -18,7 +18,10 @@ fn what_comes_back_is_what_was_accepted() {
     let found = bench.records();
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
         assert_eq!(found.sequence, index as u64 + 1);
-        assert_eq!((found.id, found.kind, &found.original), (expected.id, expected.kind, &expected.original));
+        assert_eq!(
+            (found.id, found.kind, &found.original),
+            (expected.id.unwrap(), expected.kind, &expected.original)
+        );
         assert_eq!(found.trace, expected.trace);
         assert_eq!((found.event_time, &found.detail), (expected.event_time, &expected.detail));
         assert_eq!((&found.namespace, &found.entity), (&expected.keys.namespace, &expected.keys.entity));

@@ -31,6 +31,20 @@ fn pairs(expected: &[(&str, Sequence)]) -> Vec<(String, Sequence)> {
 }
 
 #[test]
+fn those_of_a_stretch_are_told_without_their_records() {
+    let (bench, _, _) = bench();
+    let among = |after, through, rows| {
+        let found = wait(bench.journal.dead_among(after, through, rows)).unwrap();
+        assert!(found.iter().all(|letter| letter.record.is_none()));
+        found.into_iter().map(|letter| (letter.destination_name, letter.sequence)).collect::<Vec<_>>()
+    };
+    assert_eq!(among(2, 6, 99), pairs(&[("siem", 4), ("siem", 6), ("slack", 4)]));
+    assert_eq!(among(1, 4, 99), pairs(&[("siem", 2), ("siem", 4), ("slack", 4)]));
+    assert_eq!(among(0, u64::MAX >> 1, 1), pairs(&[("siem", 2)]));
+    assert_eq!(among(6, 99, 99), []);
+}
+
+#[test]
 fn they_are_listed_in_the_order_of_dying() {
     let (bench, siem, _) = bench();
     let everything = DeadLetterSelection::default();

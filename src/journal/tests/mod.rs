@@ -9,9 +9,12 @@ mod cost;
 mod dead_letters;
 mod failing;
 mod lanes;
+mod measuring;
 mod migrating;
 mod model;
 mod opening;
+mod origins;
+mod pushes;
 mod removing;
 mod replays;
 mod salvaging;
@@ -238,7 +241,7 @@ fn advance(incarnation: IncarnationId, from: u64, to: u64) -> Advance {
 
 fn record(file: Incarnation, offset: u64, line: &str) -> NewRecord {
     NewRecord {
-        id: EventId::of_line(file, offset, line.as_bytes()),
+        id: Some(EventId::of_line(file, offset, line.as_bytes())),
         kind: RecordKind::Event,
         offset,
         framing: Framing::Auto,
@@ -248,6 +251,7 @@ fn record(file: Incarnation, offset: u64, line: &str) -> NewRecord {
         keys: keys("default", "flag-1"),
         news: None,
         trace: None,
+        origin: None,
     }
 }
 

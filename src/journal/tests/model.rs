@@ -67,9 +67,9 @@ proptest! {
                         advance.to += off_by;
                     }
                     let mut fresh: Vec<_> =
-                        append.records.iter().map(|record| (record.id, record.original.clone())).collect();
+                        append.records.iter().map(|record| (record.id.unwrap(), record.original.clone())).collect();
                     if let (true, Some((id, original))) = (repeat, accepted.first().cloned()) {
-                        append.records.insert(0, NewRecord { id, original, ..record(bench.file.name, 0, "") });
+                        append.records.insert(0, NewRecord { id: Some(id), original, ..record(bench.file.name, 0, "") });
                     }
                     let known = (append.records.len() - fresh.len()) as u64;
                     let answer = bench.journal.append(append).blocking_recv().unwrap();
@@ -88,11 +88,11 @@ proptest! {
                     for _ in 0..fresh {
                         pushed += 1;
                         let record = record(bench.file.name, pushed, "pushed");
-                        accepted.push((record.id, record.original.clone()));
+                        accepted.push((record.id.unwrap(), record.original.clone()));
                         records.push(record);
                     }
                     if let (true, Some((id, _))) = (known, accepted.last()) {
-                        records.push(NewRecord { id: *id, ..record(bench.file.name, 0, "other") });
+                        records.push(NewRecord { id: Some(*id), ..record(bench.file.name, 0, "other") });
                     }
                     let answer = bench.push(records).unwrap();
                     prop_assert_eq!(answer.accepted, fresh as u64);

@@ -72,7 +72,7 @@ fn readable_rows_of_a_damaged_file_are_saved() {
     assert_eq!(siem.open_batches, [batch("bat_1", &[1_501, 1_502])]);
     assert_eq!(bench.lane("siem"), siem);
     let first = &records[0];
-    let again = NewRecord { id: first.id, ..record(bench.file.name, 0, "again") };
+    let again = NewRecord { id: Some(first.id), ..record(bench.file.name, 0, "again") };
     assert_eq!(bench.push(vec![again]).unwrap().known, 1);
     assert_eq!(bench.append(&["next"]).unwrap().last_sequence, 2_002);
     let (bench, report) = bench.reopen();

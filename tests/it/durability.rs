@@ -9,8 +9,8 @@ mod trace;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use self::judge::{Examined, judge};
-use crate::support::{Receiver, Relay, Workplace, binary, flag_line};
+use self::judge::{Examined, judge, judge_answers};
+use crate::support::{Client, Receiver, Relay, Workplace, binary, flag_line};
 
 /// Calls that move data in, out, or onto the disk.
 const TRACED: &str = "trace=openat,read,readv,recvfrom,recvmsg,write,writev,pwrite64,pwritev,sendto,sendmsg,\
@@ -18,6 +18,8 @@ const TRACED: &str = "trace=openat,read,readv,recvfrom,recvmsg,write,writev,pwri
 /// Lines that are there at the start, and lines that come while others are being delivered.
 const BEFORE: usize = 10;
 const DURING: usize = 30;
+/// Pushes, by four clients.
+const PUSHES: usize = 40;
 /// Unlike anything else that a page of the journal holds.
 const DESTINATION: &str = "the_traced_destination";
 
@@ -39,6 +41,52 @@ fn durability_is_found_wanting_without_syncs() {
     let of_events = faults.iter().filter(|fault| fault.contains("carries")).count();
     let of_acknowledgements = faults.iter().filter(|fault| fault.contains("the answer to")).count();
     assert_eq!((of_events, of_acknowledgements), (all, all - 1), "{faults:#?}");
+}
+
+#[test]
+#[ignore = "needs strace; run by .ci/run"]
+fn durability_of_pushes_comes_before_their_answers() {
+    let (examined, faults) = observe_pushes(Path::new(binary()));
+    assert!(faults.is_empty(), "{faults:#?}");
+    assert_eq!(examined, Examined { requests: PUSHES, events: PUSHES, acknowledgements: PUSHES });
+}
+
+#[test]
+#[ignore = "needs strace and builds the program once more; run by .ci/run"]
+fn durability_of_pushes_is_found_wanting_without_syncs() {
+    let (examined, faults) = observe_pushes(&unsynced_binary());
+    assert_eq!(examined, Examined { requests: PUSHES, events: PUSHES, acknowledgements: PUSHES });
+    assert_eq!(faults.len(), PUSHES, "{faults:#?}");
+}
+
+/// Pushes under strace, some of them at once, and judges what was seen.
+fn observe_pushes(program: &Path) -> (Examined, Vec<String>) {
+    let place = Workplace::new();
+    place.configure(
+        "
+data_dir: DIR/data
+sources: {push: {type: http, listen: '127.0.0.1:0', signing: none}}
+",
+    );
+    let marks: Vec<String> = (0..PUSHES).map(|number| format!("mark-{number:04}")).collect();
+    let relay = Relay::spawn(traced(program, &place));
+    let address = relay.listens("push");
+    let clients = marks.chunks(PUSHES / 4).map(|marks| {
+        let marks = marks.to_vec();
+        std::thread::spawn(move || {
+            for mark in &marks {
+                assert_eq!(Client::push(address, &[], flag_line(mark, mark)).ids().len(), 1);
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.join().unwrap();
+    }
+    let exit = relay.stop();
+    assert!(exit.status.success(), "{}", exit.log);
+    let text = std::fs::read_to_string(place.path("trace")).unwrap();
+    assert!(text.contains("+++ exited with 0 +++"), "the trace ends early");
+    judge_answers(&trace::parse(&text).unwrap(), &marks)
 }
 
 /// Relays some lines under strace, and judges what was seen.

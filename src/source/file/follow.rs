@@ -10,11 +10,9 @@ use std::time::Instant;
 use super::cri::{CriJoiner, Joined};
 use super::identity::{self, WINDOW_BYTES, read_at};
 use super::lines::{Line, LineBuffer};
-use crate::event::{
-    EventId, Framing, Incarnation, Keys, Namespace, NewRecord, OversizedDetail, RecordKind, UnparsedDetail,
-};
-use crate::flipt::{LineKind, read_line};
+use crate::event::{EventId, Framing, Incarnation, NewRecord};
 use crate::journal::{Advance, IncarnationRow};
+use crate::source::records;
 
 /// How much is read from a file at once.
 const CHUNK_BYTES: usize = 128 * 1024;
@@ -286,7 +284,8 @@ fn record(name: Incarnation, offset: u64, line: &Line<'_>, reading: &Reading) ->
     match line {
         Line::Whole(text) => whole_record(name, offset, text, reading),
         Line::Oversized { head, length_bytes, sha256 } => {
-            Some(oversized_record(name, offset, head, *length_bytes, sha256, reading.framing))
+            let id = EventId::of_line(name, offset, head);
+            Some(records::oversized(Some(id), offset, head, *length_bytes, sha256, reading.framing))
         }
     }
 }
@@ -295,53 +294,14 @@ fn joined_record(name: Incarnation, joined: &Joined, reading: &Reading) -> Optio
     match &joined.oversized {
         None => whole_record(name, joined.offset, &joined.raw, reading),
         Some((length_bytes, sha256)) => {
-            Some(oversized_record(name, joined.offset, &joined.raw, *length_bytes, sha256, reading.framing))
+            let (offset, head) = (joined.offset, &joined.raw);
+            let id = EventId::of_line(name, offset, head);
+            Some(records::oversized(Some(id), offset, head, *length_bytes, sha256, reading.framing))
         }
     }
 }
 
 fn whole_record(name: Incarnation, offset: u64, text: &[u8], reading: &Reading) -> Option<NewRecord> {
-    let (kind, detail, event_time, keys, news) = match read_line(text, reading.framing, &reading.instance) {
-        LineKind::Event { time, keys, news } => (RecordKind::Event, None, time, keys, news),
-        LineKind::Unparsed { reason } => {
-            let detail = serde_json::to_string(&UnparsedDetail { reason }).ok();
-            (RecordKind::Unparsed, detail, None, Keys::barrier(Namespace::None), None)
-        }
-        LineKind::Ignored => return None,
-    };
-    Some(NewRecord {
-        id: EventId::of_line(name, offset, text),
-        kind,
-        offset,
-        framing: reading.framing,
-        original: text.to_vec(),
-        detail,
-        event_time,
-        keys,
-        news,
-        trace: None,
-    })
-}
-
-fn oversized_record(
-    name: Incarnation,
-    offset: u64,
-    head: &[u8],
-    length_bytes: u64,
-    sha256: &[u8; 32],
-    framing: Framing,
-) -> NewRecord {
-    let detail = OversizedDetail { length_bytes, sha256: hex::encode(sha256), kept_bytes: head.len() as u64 };
-    NewRecord {
-        id: EventId::of_line(name, offset, head),
-        kind: RecordKind::Oversized,
-        offset,
-        framing,
-        original: head.to_vec(),
-        detail: serde_json::to_string(&detail).ok(),
-        event_time: None,
-        keys: Keys::barrier(Namespace::None),
-        news: None,
-        trace: None,
-    }
+    let id = EventId::of_line(name, offset, text);
+    records::whole(Some(id), offset, text, reading.framing, &reading.instance)
 }

@@ -5,8 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// How much of an oversized line is kept, in bytes.
-pub(super) const OVERSIZED_KEPT_BYTES: usize = 64 * 1024;
+pub(super) use crate::source::records::OVERSIZED_KEPT_BYTES;
 
 /// A whole line, without its newline.
 #[derive(Debug, PartialEq, Eq)]

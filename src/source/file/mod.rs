@@ -25,8 +25,8 @@ pub use import::{ImportError, Imported, import};
 
 use tokio::sync::watch as published;
 
+use super::SourceStatus;
 use crate::config::plan::FileSourcePlan;
-use crate::event::Timestamp;
 use crate::journal::{Journal, JournalError, SourceRow};
 use watch::Signal;
 
@@ -49,57 +49,8 @@ pub struct FileSource {
     pub journal: Journal,
 }
 
-/// How one file of a source stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileStatus {
-    /// Where it was last seen.
-    pub path: PathBuf,
-    /// Everything before this byte is journaled.
-    pub position: u64,
-    /// Its size in bytes.
-    pub size_bytes: u64,
-    /// Whether it was renamed or deleted since, and is read through its descriptor.
-    pub renamed: bool,
-}
-
-/// A configured path at which there is nothing to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absent {
-    /// The path.
-    pub path: PathBuf,
-    /// There is something, and it cannot be read; the log says why.
-    pub is_unreadable: bool,
-}
-
-/// How a source stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SourceStatus {
-    /// The files it follows.
-    pub files: Vec<FileStatus>,
-    /// Configured paths at which there is nothing to read now.
-    pub absent: Vec<Absent>,
-    /// Whether it has looked at its files for the first time.
-    pub looked: bool,
-    /// Whether everything that is there was read, at the last look.
-    pub caught_up: bool,
-    /// Why it does not go on, if it does not.
-    pub stalled: Option<String>,
-    /// How many records it has handed to the journal since it was started.
-    pub records: u64,
-    /// When it last handed a record to the journal.
-    pub last_record_at: Option<Timestamp>,
-}
-
-impl SourceStatus {
-    /// How many bytes of its files are not journaled, as far as is known.
-    #[must_use]
-    pub fn unread_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes.saturating_sub(file.position)).sum()
-    }
-}
-
-/// A running source.
-pub struct RunningSource {
+/// A running source of files.
+pub struct RunningFileSource {
     name: String,
     signals: Sender<Signal>,
     thread: JoinHandle<()>,
@@ -127,7 +78,7 @@ impl FileSource {
     ///
     /// # Errors
     /// When the journal cannot be asked.
-    pub fn start(self) -> Result<RunningSource, JournalError> {
+    pub fn start(self) -> Result<RunningFileSource, JournalError> {
         let (signals, inbox) = mpsc::channel();
         let (publish, status) = published::channel(SourceStatus::default());
         let name = self.name.clone();
@@ -136,21 +87,15 @@ impl FileSource {
             .name(format!("source {name}"))
             .spawn(move || tailer.run(&inbox))
             .map_err(|error| JournalError::Io(error.to_string()))?;
-        Ok(RunningSource { name, signals, thread, status })
+        Ok(RunningFileSource { name, signals, thread, status })
     }
 }
 
-impl RunningSource {
+impl RunningFileSource {
     /// Its name in the configuration.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// How it stands.
-    #[must_use]
-    pub fn status(&self) -> SourceStatus {
-        self.status.borrow().clone()
     }
 
     /// Its status as it changes.

@@ -8,7 +8,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::Absent;
 use super::directory::{self, expand, homes, is_compressed, is_rotated_name_of, looks_rotated};
 use super::follow::{Follow, Role};
 use super::identity::{self, Identity, WINDOW_BYTES, identify, inode_of, read_at};
@@ -17,6 +16,7 @@ use crate::config::plan::ReadFrom;
 use crate::event::{GapReason, Timestamp};
 use crate::flipt::{LineKind, read_line};
 use crate::journal::{IncarnationId, IncarnationRow, NewIncarnation};
+use crate::source::Absent;
 
 impl Tailer {
     /// Brings what is followed in line with what is there.

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::FileSource;
 use super::follow::{Batch, Follow, Reading, Role, Step};
 use super::identity::{self, IdentifyError, WINDOW_BYTES, read_at};
 use super::watch::{Signal, Watch};
-use super::{FileSource, FileStatus, SourceStatus};
 use crate::config::plan::WatchMode;
 use crate::event::{
     EventId, Framing, GapDetail, GapReason, Keys, Namespace, NewRecord, RecordKind, Timestamp,
 };
 use crate::journal::{Advance, Append, AppendError, Appended, IncarnationRow, JournalError, SourceId};
+use crate::source::{FileStatus, SourceStatus};
 
 /// How long to wait before trying again when the journal takes nothing.
 const STALL_RETRY: Duration = Duration::from_secs(1);
@@ -383,7 +384,7 @@ impl Tailer {
             GapDetail { reason, path: Some(row.last_path.clone()), from: row.position, to: None, message };
         let original = serde_json::to_vec(&detail).unwrap_or_default();
         let gap = NewRecord {
-            id: EventId::of_line(row.name, row.position, &original),
+            id: Some(EventId::of_line(row.name, row.position, &original)),
             kind: RecordKind::Gap,
             offset: row.position,
             framing: Framing::Auto,
@@ -393,6 +394,7 @@ impl Tailer {
             keys: Keys::barrier(Namespace::None),
             news: None,
             trace: None,
+            origin: None,
         };
         self.close_row(row, vec![gap])
     }

@@ -122,10 +122,12 @@ impl Watch {
 }
 
 fn is_journal_file(path: &Path, quiet_dir: &Path) -> bool {
-    let named = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.starts_with("journal.db") || name == "lock" || name == "reserve");
+    let named = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+        name.starts_with("journal.db")
+            || name.starts_with("problems.json")
+            || name == "lock"
+            || name == "reserve"
+    });
     named
         && path.parent().is_some_and(|parent| {
             parent == quiet_dir || parent.canonicalize().is_ok_and(|parent| parent == quiet_dir)

@@ -56,6 +56,45 @@ pub(super) fn judge(calls: &[Call], marks: &[String], destination: &str) -> (Exa
     (examined, faults)
 }
 
+/// Judges a relay that takes pushes, each by a connection of its own and with one of `marks` in it: a `200` begins
+/// to be sent only after a sync has returned that began after the write of the mark to the same file of the
+/// journal.
+pub(super) fn judge_answers(calls: &[Call], marks: &[String]) -> (Examined, Vec<String>) {
+    let mut pushes: Vec<(String, Request)> = Vec::new();
+    for call in calls.iter().filter(|call| call.file.starts_with("TCP")) {
+        let push = pushes.iter_mut().rev().find(|(connection, _)| *connection == call.file);
+        match call.name.as_str() {
+            "read" | "readv" | "recvfrom" | "recvmsg" if !call.bytes.is_empty() => match push {
+                Some((_, push)) => push.bytes.extend_from_slice(&call.bytes),
+                None => {
+                    let push = Request { began: call.began, bytes: call.bytes.clone(), answered: None };
+                    pushes.push((call.file.clone(), push));
+                }
+            },
+            "write" | "writev" | "sendto" | "sendmsg" | "sendmmsg"
+                if call.bytes.starts_with(b"HTTP/1.1 200 ") =>
+            {
+                if let Some((_, push)) = push {
+                    push.answered = push.answered.or(Some(call.began));
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut examined = Examined { requests: pushes.len(), ..Examined::default() };
+    let mut faults = Vec::new();
+    for (number, (_, push)) in pushes.iter().enumerate() {
+        examined.acknowledgements += usize::from(push.answered.is_some());
+        for mark in marks.iter().filter(|mark| super::trace::holds(&push.bytes, mark)) {
+            examined.events += 1;
+            if push.answered.is_some_and(|answered| !is_durable(calls, mark, 0, answered)) {
+                faults.push(format!("push {number} was answered 200, and {mark} was not on disk yet"));
+            }
+        }
+    }
+    (examined, faults)
+}
+
 /// Whether a write that holds `what`, begun after `after`, was followed by a sync of the same file that had
 /// returned before `before`.
 fn is_durable(calls: &[Call], what: &str, after: usize, before: usize) -> bool {
@@ -186,6 +225,29 @@ mod tests {
         let begun = (3, format!("fsync({WAL} <unfinished ...>"));
         let returned = (3, "<... fsync resumed>)             = 0".to_owned());
         assert_eq!(judged(&[begun, write("mark-1"), returned, send("mark-1")]).1.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_before_the_sync_is_found() {
+        let come =
+            (2, format!("recvfrom({TCP}, \"POST / HTTP/1.1\\r\\n\\r\\nmark-1\", 8192, 0, NULL, NULL) = 25"));
+        let said =
+            (2, format!("sendto({TCP}, \"HTTP/1.1 200 OK\\r\\n\\r\\n\", 19, MSG_NOSIGNAL, NULL, 0) = 19"));
+        for (lines, is_right) in [
+            (vec![come.clone(), write("mark-1"), sync(), said.clone()], true),
+            (vec![come.clone(), write("mark-1"), said.clone(), sync()], false),
+            (vec![come.clone(), sync(), write("mark-1"), said.clone()], false),
+            (vec![come.clone(), write("mark-2"), sync(), said.clone()], false),
+        ] {
+            let text: String = lines
+                .iter()
+                .enumerate()
+                .map(|(at, (thread, line))| format!("{thread} 1.{at:06} {line}\n"))
+                .collect();
+            let (examined, faults) = judge_answers(&parse(&text).unwrap(), &["mark-1".to_owned()]);
+            assert_eq!(examined, Examined { requests: 1, events: 1, acknowledgements: 1 });
+            assert_eq!(faults.is_empty(), is_right, "{lines:?}: {faults:?}");
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::Delivery;
 use super::telling::{Reading, Source, sentence_of};
 use crate::event::{
-    Closed, Deed, EntityKind, Known, OversizedDetail, RecordKind, SeenBy, Sequence, Several, StoredRecord,
-    Timestamp, UnparsedDetail, Without,
+    Closed, Deed, EntityKind, Known, Origin, OversizedDetail, RecordKind, SeenBy, Sequence, Several,
+    StoredRecord, Timestamp, UnparsedDetail, Without,
 };
 use crate::flipt::{self, Actor, AuditEvent, ChangeKind, Compared, Difference, Payload, in_compact_form};
 
@@ -28,6 +28,8 @@ struct Head<'a> {
     journal: &'a str,
     source: &'a str,
     instance: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'a Origin>,
     environment: Option<&'a str>,
     namespace: Option<&'a str>,
     entity: Option<EntityView<'a>>,
@@ -106,6 +108,21 @@ pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
         reading.differences = compared.as_ref().and_then(|compared| compared.differences.as_ref());
     }
     let head = Head {
+        change: compared.as_ref().map(|compared| change(compared, &source.known)),
+        change_set: record.change_set.as_deref(),
+        ..head(delivery, &opened, reading.as_ref())
+    };
+    write_json(&head, out);
+    out.pop();
+    out.extend_from_slice(b",\"data\":");
+    opened.write_data(out);
+    out.push(b'}');
+}
+
+/// What an envelope says before `data`, but for what an event changed.
+fn head<'a>(delivery: &'a Delivery, opened: &Opened<'a>, reading: Option<&'a Reading<'a>>) -> Head<'a> {
+    let record = &delivery.record;
+    Head {
         spec: "1",
         id: record.id.to_string(),
         kind: opened.kind(),
@@ -115,18 +132,52 @@ pub fn envelope(delivery: &Delivery, out: &mut Vec<u8>) {
         journal: &record.epoch,
         source: &record.source,
         instance: &record.instance,
+        origin: record.origin.as_ref(),
         environment: delivery.environment.as_deref(),
         namespace: record.namespace.known(),
-        entity: opened.entity_of(reading.as_ref().map(|reading| &reading.payload)),
-        actor: reading.as_ref().map(|reading| &reading.actor).filter(|actor| !actor.is_empty()),
-        change: compared.as_ref().map(|compared| change(compared, &source.known)),
-        summary: sentence_of(delivery, reading.as_ref()).to_string(),
-        change_set: record.change_set.as_deref(),
-    };
+        entity: opened.entity_of(reading.map(|reading| &reading.payload)),
+        actor: reading.map(|reading| &reading.actor).filter(|actor| !actor.is_empty()),
+        change: None,
+        summary: sentence_of(delivery, reading).to_string(),
+        change_set: None,
+    }
+}
+
+/// Of a larger record another relay is told the bytes alone.
+const LARGE_BYTES: usize = 1 << 20;
+
+/// The same for another relay, which finds out anew what changed: without that, with `origin`, and where
+/// `data` is not the record's very bytes without it, too, since those follow in what `tail` appends. It is told
+/// whether they do stand in `data`.
+pub(super) fn envelope_of_origin(
+    delivery: &Delivery,
+    origin: &Origin,
+    out: &mut Vec<u8>,
+    tail: impl FnOnce(bool, &mut Vec<u8>),
+) {
+    let mut source = Source::open(delivery);
+    // What this relay saw before is no news to one that sees more.
+    source.known = Known::nothing(Without::SharedWriters);
+    let opened = source.opened();
+    let reading = Reading::of(&source, &opened);
+    let mut head = Head { origin: Some(origin), ..head(delivery, &opened, reading.as_ref()) };
+    if delivery.record.original.len() > LARGE_BYTES {
+        // Its words may be as large as itself, and the other relay takes only so much.
+        (head.namespace, head.entity, head.actor) = (None, None, None);
+    }
     write_json(&head, out);
     out.pop();
     out.extend_from_slice(b",\"data\":");
-    opened.write_data(out);
+    let from = out.len();
+    if delivery.record.kind != RecordKind::Unparsed && delivery.record.kind != RecordKind::Oversized {
+        opened.write_data(out);
+    }
+    let is_whole = !delivery.record.original.is_empty() && out[from..] == delivery.record.original;
+    if !is_whole {
+        out.truncate(from);
+        out.extend_from_slice(b"null");
+    }
+    tail(is_whole, out);
     out.push(b'}');
 }
 

@@ -5,23 +5,26 @@ mod answer;
 
 use super::cloudevents::{self, cloud_event};
 use super::envelope::envelope;
-use super::signing::sign;
 use super::template::{Made, Template, TemplateError};
 use super::verdict::verdict;
 use super::{
-    Delivery, Destination, HttpRequest, Limits, Outbound, Outcome, Reason, RenderContext, Rendered, Request,
-    Response,
+    Delivery, Destination, HttpRequest, Limits, Notice, Outbound, Outcome, Reason, RenderContext, Rendered,
+    Request, Response,
 };
 use crate::config::plan::{BatchEncoding, BatchPlan, WebhookFormat, WebhookPlan};
 use crate::config::secret::Secret;
 use crate::event::{BatchId, RecordKind, StoredRecord, Timestamp, TraceContext};
 use crate::flipt::{unwrap, webhook_body};
+use crate::signing::sign;
 
 /// What we call ourselves in `user-agent`, unless the configuration says otherwise.
 pub const USER_AGENT: &str = concat!("audit-relay/", env!("CARGO_PKG_VERSION"));
 
 /// The content type of most bodies.
 const JSON: &str = "application/json";
+
+/// The content type of one JSON text a line.
+pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// The headers that a configuration may change; those that identify and sign a request it may not.
 const REPLACEABLE: [&str; 2] = ["content-type", "user-agent"];
@@ -37,7 +40,7 @@ pub struct Webhook {
 }
 
 /// What a request carries.
-struct Content<'a> {
+pub(super) struct Content<'a> {
     content_type: &'a str,
     /// Beside those of the plan.
     headers: Vec<(String, Secret)>,
@@ -45,7 +48,7 @@ struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    fn new(content_type: &'a str, body: Vec<u8>) -> Self {
+    pub(super) fn new(content_type: &'a str, body: Vec<u8>) -> Self {
         Self { content_type, headers: Vec::new(), body }
     }
 }
@@ -67,7 +70,8 @@ impl Webhook {
         }
     }
 
-    fn request(
+    /// The request that carries `content` under `id`, with all that says who sends it.
+    pub(super) fn request(
         &self,
         content: Content<'_>,
         id: &BatchId,
@@ -174,7 +178,7 @@ impl Webhook {
         }
         let (content_type, body) = match self.plan.encoding {
             BatchEncoding::Array => (JSON, joined(deliveries, b"[", b",", b"]")),
-            BatchEncoding::Ndjson => ("application/x-ndjson", joined(deliveries, b"", b"\n", b"\n")),
+            BatchEncoding::Ndjson => (NDJSON, joined(deliveries, b"", b"\n", b"\n")),
         };
         // A request that carries several traces belongs to none of them.
         let trace = if let [only] = deliveries { only.record.trace.as_ref() } else { None };
@@ -198,6 +202,22 @@ impl Destination for Webhook {
             }
             WebhookFormat::Template(plan) => self.render_template(deliveries, context, &plan.content_type),
         }
+    }
+
+    /// Flipt's own form has no room for it, and a template is for what it was written for.
+    fn notice(&self, notice: &Notice, context: &RenderContext) -> Option<Vec<Request>> {
+        let content = match self.plan.format {
+            WebhookFormat::Flipt | WebhookFormat::Template(_) => return None,
+            WebhookFormat::CloudEvents => Content::new(cloudevents::CONTENT_TYPE, notice.cloud_event()),
+            WebhookFormat::Envelope if self.limits.max_events == 1 => Content::new(JSON, notice.envelope()),
+            WebhookFormat::Envelope => match self.plan.encoding {
+                BatchEncoding::Array => Content::new(JSON, [b"[", &notice.envelope()[..], b"]"].concat()),
+                BatchEncoding::Ndjson => {
+                    Content::new("application/x-ndjson", [&notice.envelope()[..], b"\n"].concat())
+                }
+            },
+        };
+        Some(vec![self.request(content, &BatchId::from_stored(notice.id.clone()), None, context)])
     }
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {

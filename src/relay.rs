@@ -5,19 +5,21 @@
 //! sources read to their end, lanes drain, the journal closes last.
 
 mod lanes;
+mod orphans;
+mod reload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
-use crate::admin::{Control, Office};
+use crate::admin::{ConfigurationReport, Control, Listeners, Office, Standing};
 use crate::config::plan::Plan;
 use crate::delivery::{LaneHandle, LaneState, LaneStatus, Stop};
+use crate::doctor::Doctor;
 use crate::journal::{Journal, JournalError, OpenError, Options};
 use crate::priming::Priming;
-use crate::source::file::{FileSource, RunningSource, SourceStatus};
+use crate::problems::Problems;
+use crate::source::{RunningSource, SourceStatus};
 
 /// How long another process may hold the journal before the start is given up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -61,7 +63,12 @@ pub struct Relay {
     lanes: lanes::Lanes,
     sources: Vec<RunningSource>,
     priming: Option<Priming>,
+    office: Option<Arc<Office>>,
     control: Option<Control>,
+    listeners: Option<Listeners>,
+    problems: Option<Problems>,
+    doctor: Option<Doctor>,
+    configuration: ConfigurationReport,
     stop: Stop,
 }
 
@@ -72,36 +79,40 @@ impl Relay {
     /// When the journal cannot be opened or fails. A single destination that cannot work is blocked alone.
     pub async fn start(plan: Plan, lock_wait: Duration, delivery: Delivery) -> Result<Self, RelayError> {
         let journal = open_journal(&plan, lock_wait).await?;
-        let stop = Stop { drain: CancellationToken::new(), now: CancellationToken::new() };
-        let lanes = match delivery {
-            Delivery::On => lanes::Lanes::start(&plan, &journal, &stop).await?,
-            // What they are owed is kept: the journal removes nothing that one has not passed.
-            Delivery::Off => lanes::Lanes::default(),
-        };
-        Ok(Self { plan, journal, lanes, sources: Vec::new(), priming: None, control: None, stop })
+        let stop = Stop::default();
+        let mut lanes = lanes::Lanes::new(&journal, &stop);
+        // Where there are none, what they are owed is kept: the journal removes nothing that one has not passed.
+        if delivery == Delivery::On {
+            lanes.apply(&plan).await?;
+        }
+        Ok(Self {
+            plan,
+            journal,
+            lanes,
+            sources: Vec::new(),
+            priming: None,
+            office: None,
+            control: None,
+            listeners: None,
+            problems: None,
+            doctor: None,
+            configuration: ConfigurationReport::default(),
+            stop,
+        })
     }
 
-    /// Starts every source of the plan, and returns once each has looked at its files or said why it cannot.
+    /// Starts every source of the plan, and returns once each has looked at its files, listens, or said why it
+    /// cannot.
     ///
     /// # Errors
     /// When the journal fails.
     pub async fn start_sources(&mut self) -> Result<(), RelayError> {
         for name in self.plan.sources.keys() {
-            let Some(source) = FileSource::planned(&self.plan, name, &self.journal) else {
-                tracing::warn!(
-                    source = name,
-                    "sources of this type are not in this version; it is not started"
-                );
-                continue;
-            };
-            let running = tokio::task::spawn_blocking(move || source.start())
-                .await
-                .map_err(|error| JournalError::Io(error.to_string()))??;
-            self.sources.push(running);
+            self.sources.extend(RunningSource::start(&self.plan, name, &self.journal).await?);
         }
         // Nothing waits for it.
         self.priming = self.plan.flipt.clone().map(|flipt| Priming::start(flipt, self.journal.clone()));
-        self.listen();
+        self.open_office();
         for source in &self.sources {
             let known = |status: &SourceStatus| status.looked || status.stalled.is_some();
             let _ = source.watch_status().wait_for(known).await;
@@ -109,17 +120,29 @@ impl Relay {
         Ok(())
     }
 
-    /// Opens the control socket. A relay works without it.
-    fn listen(&mut self) {
-        let sources =
-            self.sources.iter().map(|source| (source.name().to_owned(), source.watch_status())).collect();
-        let lanes = self.lanes.handles();
-        let office = Office::running(Arc::new(self.plan.clone()), self.journal.clone(), lanes, sources);
-        match Control::start(office, &self.plan.data_dir) {
+    /// Opens the office to whoever asks: the control socket, the listeners. A relay works without them.
+    fn open_office(&mut self) {
+        let office = Arc::new(Office::running(self.standing(), self.journal.clone()));
+        match Control::start(Arc::clone(&office), &self.plan.data_dir) {
             Ok(control) => self.control = Some(control),
             Err(error) => {
                 tracing::warn!(%error, "there is no control socket: the command line cannot ask this relay")
             }
+        }
+        self.listeners = Some(Listeners::start(Arc::clone(&office), &self.plan));
+        self.problems = Some(Problems::start(Arc::clone(&office), self.plan.problems.clone()));
+        let flipt = self.plan.flipt.clone();
+        self.doctor = flipt.map(|flipt| Doctor::start(Arc::clone(&office), flipt));
+        self.office = Some(office);
+    }
+
+    fn standing(&self) -> Standing {
+        let sources = self.sources.iter();
+        Standing {
+            plan: Arc::new(self.plan.clone()),
+            lanes: self.lanes.handles().into_iter().map(|lane| (lane.name.clone(), lane)).collect(),
+            sources: sources.map(|source| (source.name().to_owned(), source.watch_status())).collect(),
+            configuration: self.configuration.clone(),
         }
     }
 
@@ -127,6 +150,12 @@ impl Relay {
     #[must_use]
     pub fn is_delivering(&self) -> bool {
         !self.lanes.is_empty()
+    }
+
+    /// The plan that it runs.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The journal.
@@ -138,7 +167,10 @@ impl Relay {
     /// How each source stands, by name.
     #[must_use]
     pub fn source_statuses(&self) -> Vec<(String, SourceStatus)> {
-        self.sources.iter().map(|source| (source.name().to_owned(), source.status())).collect()
+        self.sources
+            .iter()
+            .map(|source| (source.name().to_owned(), source.watch_status().borrow().clone()))
+            .collect()
     }
 
     /// Every lane, for those who ask or tell.
@@ -187,12 +219,18 @@ impl Relay {
         if let Some(priming) = self.priming {
             priming.stop().await;
         }
+        if let Some(doctor) = self.doctor {
+            doctor.stop().await;
+        }
+        if let Some(problems) = self.problems {
+            problems.stop().await;
+        }
         let stopping: Vec<_> = self
             .sources
             .into_iter()
             .map(|source| {
                 let (name, status) = (source.name().to_owned(), source.watch_status());
-                (name, status, tokio::task::spawn_blocking(move || source.stop(keep_reading)))
+                (name, status, tokio::spawn(source.stop(keep_reading)))
             })
             .collect();
         for (name, status, stopped) in stopping {
@@ -203,7 +241,10 @@ impl Relay {
             }
         }
         self.stop.drain.cancel();
-        farewell.waiting = self.lanes.shut_down(&self.stop, deadline).await;
+        farewell.waiting = self.lanes.shut_down(deadline).await;
+        if let Some(listeners) = self.listeners {
+            listeners.stop().await;
+        }
         if let Some(control) = self.control {
             control.stop().await;
         }

@@ -1,12 +1,14 @@
 //! Where operators' commands are put: to the relay that runs, or to the journal of one that does not.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
 use crate::admin::{self, Answer, CallError, Command, Fault, Office, Refusal};
+use crate::config::data_dir;
 use crate::config::plan::{LogPlan, Plan};
 use crate::journal::OpenError;
 use crate::relay::{RelayError, open_journal};
@@ -64,7 +66,7 @@ impl From<CallError> for Failure {
 
 /// Takes commands.
 pub(super) struct Desk {
-    plan: Arc<Plan>,
+    data_dir: PathBuf,
     /// The name of whoever asks, as the environment has it.
     by: Option<String>,
     /// The office of a relay that does not run.
@@ -81,7 +83,7 @@ impl Desk {
     pub(super) async fn ask(&self, command: Command) -> Result<Answer, Failure> {
         Ok(match &self.own {
             Some(office) => admin::carry_out(command, &self.signature(), office).await?,
-            None => admin::call(&self.plan.data_dir, self.by.as_deref(), &command).await??,
+            None => admin::call(&self.data_dir, self.by.as_deref(), &command).await??,
         })
     }
 
@@ -89,16 +91,26 @@ impl Desk {
         admin::signature(self.by.as_deref(), own_uid())
     }
 
+    /// Finds the relay that runs on a data directory.
+    async fn of_running(data_dir: PathBuf) -> Result<Option<Self>, Failure> {
+        match admin::listens(&data_dir).await {
+            Ok(()) => Ok(Some(Self { data_dir, by: own_name(), own: None })),
+            Err(CallError::NobodyListens) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Finds the relay that runs, or opens the journal of one that does not.
     async fn open(plan: Plan) -> Result<Self, Failure> {
-        let by = ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok());
-        let mut desk = Self { plan: Arc::new(plan), by, own: None };
+        let by = own_name();
+        let plan = Arc::new(plan);
+        let mut desk = Self { data_dir: plan.data_dir.clone(), by, own: None };
         let begun = tokio::time::Instant::now();
         loop {
-            if listens(&desk.plan).await? {
+            if listens(&plan).await? {
                 return Ok(desk);
             }
-            match open_office(&desk.plan).await {
+            match open_office(&plan).await {
                 Err(held) if held.is_held && begun.elapsed() < IN_BETWEEN => {}
                 Err(other) => return Err(other.failure),
                 Ok(office) => {
@@ -172,6 +184,10 @@ async fn open_office(plan: &Arc<Plan>) -> Result<Office, NoOffice> {
     }
 }
 
+fn own_name() -> Option<String> {
+    ["LOGNAME", "USER"].into_iter().find_map(|name| std::env::var(name).ok())
+}
+
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -181,12 +197,10 @@ pub(super) fn at_desk(
     config: &ConfigArgs,
     work: impl AsyncFnOnce(&Desk) -> Result<ExitCode, Failure>,
 ) -> ExitCode {
-    let plan = match config.plan() {
-        Ok(plan) => plan,
-        Err(code) => return code,
-    };
+    let plan = config.plan();
     // What goes well in opening the journal of a stopped relay is of no interest here.
-    let quiet = LogPlan { level: "warn".to_owned(), format: plan.log.format };
+    let format = plan.as_ref().ok().and_then(|plan| plan.log.format);
+    let quiet = LogPlan { level: "warn".to_owned(), format };
     if let Err(error) = logs::init(&quiet) {
         eprintln!("{error}");
         return ExitCode::from(EXIT_USAGE);
@@ -199,7 +213,21 @@ pub(super) fn at_desk(
         }
     };
     let done = runtime.block_on(async {
-        let desk = Desk::open(plan).await?;
+        let desk = match plan {
+            Ok(plan) => Desk::open(plan).await?,
+            Err(problems) => {
+                eprintln!("{problems}");
+                // A relay may run all the same, with what was right before.
+                let running = match data_dir(&config.options()) {
+                    Some(data_dir) => Desk::of_running(data_dir).await?,
+                    None => None,
+                };
+                match running {
+                    Some(desk) => desk,
+                    None => return Ok(ExitCode::from(EXIT_USAGE)),
+                }
+            }
+        };
         let done = work(&desk).await;
         let closed = desk.close().await;
         done.and_then(|code| closed.map(|()| code))

@@ -2,18 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::edits::Edits;
+use super::signals::{Signals, Wish};
 use super::{ConfigArgs, EXIT_FAILURE, EXIT_USAGE};
 use crate::config::plan::{DestinationKind, Plan, SourceKind};
+use crate::config::{LoadOptions, Loaded};
 use crate::relay::{Delivery, Farewell, LOCK_WAIT, Relay, RelayError};
 use crate::telemetry::logs;
-
-/// Signals so shortly after one another are one.
-const SAME_WISH: Duration = Duration::from_millis(200);
 
 /// What `run` takes.
 #[derive(Debug, Clone, Args)]
@@ -41,7 +40,8 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     super::end_on_panic();
     super::raise_descriptor_limit();
     let ended = super::runtime().map_err(|error| error.to_string()).and_then(|runtime| {
-        let ended = runtime.block_on(relay(loaded.plan, begun)).map_err(|error| error.to_string());
+        let ended =
+            runtime.block_on(relay(loaded, &args.config.options(), begun)).map_err(|error| error.to_string());
         // Whatever still blocks (a terminal that nobody reads) does not keep the process.
         runtime.shutdown_background();
         ended
@@ -55,14 +55,18 @@ pub(super) fn run(args: &RunArgs) -> ExitCode {
     }
 }
 
-async fn relay(plan: Plan, begun: Instant) -> Result<ExitCode, RelayError> {
+async fn relay(loaded: Loaded, options: &LoadOptions, begun: Instant) -> Result<ExitCode, RelayError> {
     let mut signals = Signals::new();
+    let plan = loaded.plan.clone();
+    let mut edits = Edits::new(&loaded, options);
     let starting = async {
-        let mut relay = Relay::start(plan.clone(), LOCK_WAIT, Delivery::On).await?;
+        let sha256 = loaded.sha256;
+        let mut relay = Relay::start(loaded.plan, LOCK_WAIT, Delivery::On).await?;
+        relay.note_configuration(sha256, "applied at a start").await;
         relay.start_sources().await?;
         Ok::<_, RelayError>(relay)
     };
-    let relay = tokio::select! {
+    let mut relay = tokio::select! {
         started = starting => started?,
         () = signals.stop() => {
             tracing::info!("stopped before it was ready");
@@ -76,17 +80,30 @@ async fn relay(plan: Plan, begun: Instant) -> Result<ExitCode, RelayError> {
         ready_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
-    let failed = tokio::select! {
-        () = watch(&relay, &plan, &mut signals) => None,
-        reason = relay.failed() => Some(reason),
-    };
-    if let Some(reason) = failed {
-        tracing::error!("the journal cannot be written, giving up: {reason}");
-        return Ok(ExitCode::from(EXIT_FAILURE));
+    let mut is_settled = false;
+    loop {
+        let wish = tokio::select! {
+            () = relay.settled(), if !is_settled => {
+                is_settled = true;
+                say_where_it_stands(&relay);
+                continue;
+            }
+            wish = signals.next() => wish,
+            () = edits.noticed() => Wish::Reload,
+            reason = relay.failed() => {
+                tracing::error!("the journal cannot be written, giving up: {reason}");
+                return Ok(ExitCode::from(EXIT_FAILURE));
+            }
+        };
+        match wish {
+            Wish::Reload => edits.apply(&mut relay).await,
+            Wish::Stop => break,
+        }
     }
-    tracing::info!(timeout = ?plan.shutdown_timeout, "stopping: reading to the end, then delivering what waits");
+    let timeout = relay.plan().shutdown_timeout;
+    tracing::info!(?timeout, "stopping: reading to the end, then delivering what waits");
     tokio::select! {
-        farewell = relay.shut_down(Some(plan.shutdown_timeout)) => {
+        farewell = relay.shut_down(Some(timeout)) => {
             say_farewell(&farewell?);
             Ok(ExitCode::SUCCESS)
         }
@@ -97,17 +114,8 @@ async fn relay(plan: Plan, begun: Instant) -> Result<ExitCode, RelayError> {
     }
 }
 
-/// Tells where things stand once everything is settled, then waits to be stopped.
-async fn watch(relay: &Relay, plan: &Plan, signals: &mut Signals) {
-    tokio::select! {
-        () = relay.settled() => {}
-        () = signals.stop() => return,
-    }
-    say_where_it_stands(relay, plan);
-    signals.stop().await;
-}
-
-fn say_where_it_stands(relay: &Relay, plan: &Plan) {
+fn say_where_it_stands(relay: &Relay) {
+    let plan = relay.plan();
     let mut records = 0;
     let mut example = None;
     for (source, status) in relay.source_statuses() {
@@ -151,7 +159,7 @@ fn something_to_paste(plan: &Plan, example: &Path) -> Option<String> {
                 && path.parent().and_then(|parent| parent.canonicalize().ok())
                     == plan.data_dir.canonicalize().ok()
         }),
-        SourceKind::Http => None,
+        SourceKind::Http(_) => None,
     })?;
     let target = own_glob.with_file_name("mine.log");
     Some(format!("tail -n 1 {} >> {}", example.display(), target.display()))
@@ -171,63 +179,4 @@ fn say_farewell(farewell: &Farewell) {
         farewell.unread_bytes.iter().map(|(source, bytes)| format!("{bytes} bytes of {source} are unread")),
     );
     tracing::warn!("stopped; {}; they go out after the next start", parts.join(", "));
-}
-
-/// Whether a future is ready at once.
-async fn futures_now<T>(future: impl Future<Output = Option<T>>) -> bool {
-    tokio::select! {
-        biased;
-        ready = future => ready.is_some(),
-        () = std::future::ready(()) => false,
-    }
-}
-
-/// SIGTERM and SIGINT stop; SIGHUP is heard and changes nothing yet.
-struct Signals {
-    terminate: Option<Signal>,
-    interrupt: Option<Signal>,
-    hang_up: Option<Signal>,
-}
-
-impl Signals {
-    fn new() -> Self {
-        let listen =
-            |kind| signal(kind).map_err(|error| tracing::warn!(%error, "a signal cannot be heard")).ok();
-        Self {
-            terminate: listen(SignalKind::terminate()),
-            interrupt: listen(SignalKind::interrupt()),
-            hang_up: listen(SignalKind::hangup()),
-        }
-    }
-
-    /// Returns when the process is asked to stop once more. What comes within a moment of the first is the
-    /// same wish: `timeout` and shells signal the process and its group.
-    async fn stop_again(&mut self) {
-        tokio::time::sleep(SAME_WISH).await;
-        for signal in [&mut self.terminate, &mut self.interrupt].into_iter().flatten() {
-            while futures_now(signal.recv()).await {}
-        }
-        self.stop().await;
-    }
-
-    /// Returns when the process is asked to stop.
-    async fn stop(&mut self) {
-        async fn heard(signal: &mut Option<Signal>) {
-            match signal {
-                Some(signal) => {
-                    signal.recv().await;
-                }
-                None => std::future::pending().await,
-            }
-        }
-        loop {
-            tokio::select! {
-                () = heard(&mut self.terminate) => return,
-                () = heard(&mut self.interrupt) => return,
-                () = heard(&mut self.hang_up) => {
-                    tracing::warn!("SIGHUP: this version does not reload its configuration; restart it");
-                }
-            }
-        }
-    }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::problem::{Problem, Problems, nearest};
 use super::yaml::{self, Content, Mark, Node, shown};
 
@@ -13,6 +15,7 @@ pub(super) fn include(
     patterns: &[(String, Option<Mark>)],
     root: &mut Node,
     files: &mut Vec<PathBuf>,
+    digest: &mut Sha256,
     problems: &mut Vec<Problem>,
 ) {
     let directory = files.first().and_then(|path| path.parent()).map(Path::to_owned).unwrap_or_default();
@@ -38,6 +41,7 @@ pub(super) fn include(
             files.push(path.clone());
             match read(&path) {
                 Ok(text) => {
+                    add(digest, &text);
                     if let Some(node) = yaml::parse(&text, file, problems) {
                         take(node, root, files, problems);
                     }
@@ -46,6 +50,11 @@ pub(super) fn include(
             }
         }
     }
+}
+
+/// Adds a file's text to the digest of a configuration.
+pub(super) fn add(digest: &mut Sha256, text: &str) {
+    digest.update(text);
 }
 
 /// What is said of a file that is not there.

@@ -1,6 +1,8 @@
 //! From files and environment to a plan, or to every problem at once.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 use super::build::{self, Context};
 use super::include;
@@ -12,6 +14,7 @@ use super::raw::Raw;
 use super::schema;
 use super::secrets::References;
 use super::walk::{self, Inputs};
+use super::watch::Watched;
 use super::yaml::{self, Content, Mark, Node};
 
 /// Where a configuration is looked for when nobody says where it is.
@@ -74,6 +77,10 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
     /// The files that references name.
     pub secret_files: Vec<PathBuf>,
+    /// SHA-256 over the configuration's files, one after another: of a single file, what `sha256sum` says.
+    pub sha256: [u8; 32],
+    /// What it depends on: all of these files, those of certificates too.
+    pub watched: Watched,
 }
 
 /// Loads the configuration; the error holds every problem, in the order of files and lines.
@@ -107,7 +114,10 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         return Err(Problems::settled(problems, &files));
     }
     let variables = layers::variables(&options.environment);
-    include::include(&included(&root, &variables), &mut root, &mut files, &mut problems);
+    let mut digest = Sha256::new();
+    include::add(&mut digest, &text);
+    let patterns = included(&root, &variables);
+    include::include(&patterns, &mut root, &mut files, &mut digest, &mut problems);
 
     let schema = schema::base();
     let merged = layers::merge(&schema, &root, &variables);
@@ -138,6 +148,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
     let context = Context {
         origins: &origins,
         blocked: &found.blocked,
+        blocked_sources: &found.blocked_sources,
         flipt_is_blocked: found.flipt_is_blocked,
         references: options.references,
     };
@@ -148,6 +159,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
     }
     built.warnings.append(&mut found.missing);
     built.notes.append(&mut found.notes);
+    let watched = watched(&built.plan, &patterns, &files, &found.secret_files);
     Ok(Loaded {
         plan: built.plan,
         warnings: Problems::settled(built.warnings, &files).0,
@@ -156,7 +168,44 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         tests: raw.tests.len(),
         files,
         secret_files: found.secret_files,
+        sha256: digest.finalize().into(),
+        watched,
     })
+}
+
+/// Where the journal of a configuration is that is not right: as far as its text tells, for those who look
+/// whether a relay runs there.
+#[must_use]
+pub fn data_dir(options: &LoadOptions) -> Option<PathBuf> {
+    let is_data_dir = |variable: &&Variable| variable.path == "data_dir";
+    let variables = layers::variables(&options.environment);
+    if let Some(variable) = variables.iter().rev().find(is_data_dir) {
+        return Some(PathBuf::from(&variable.text));
+    }
+    let text = include::read(&options.path()).ok()?;
+    if let Some(root) = yaml::parse(&text, 0, &mut Vec::new()) {
+        return match &root.child("data_dir")?.content {
+            Content::Text(path) => Some(PathBuf::from(path)),
+            _ => None,
+        };
+    }
+    let written = text.lines().find_map(|line| line.strip_prefix("data_dir:"))?;
+    let written = written.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+    (!written.is_empty()).then(|| PathBuf::from(written))
+}
+
+/// Everything that a plan was, or is yet to be, read from.
+fn watched(
+    plan: &Plan,
+    patterns: &[(String, Option<Mark>)],
+    files: &[PathBuf],
+    secret_files: &[PathBuf],
+) -> Watched {
+    let certificates = plan.destinations.values().flat_map(|destination| destination.tls.files());
+    let directory = files.first().and_then(|path| path.parent()).unwrap_or_else(|| Path::new(""));
+    let globs = patterns.iter().map(|(pattern, _)| directory.join(pattern).to_string_lossy().into_owned());
+    let paths = files.iter().chain(secret_files).cloned().chain(certificates);
+    Watched { files: paths.collect(), globs: globs.collect() }
 }
 
 /// What `include` says, as far as it can be understood before anything is merged.

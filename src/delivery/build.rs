@@ -9,6 +9,7 @@ use crate::destination::console::Console;
 use crate::destination::datadog::Datadog;
 use crate::destination::file::NdjsonFile;
 use crate::destination::redact::Redacted;
+use crate::destination::relay::Relay;
 use crate::destination::slack::Slack;
 use crate::destination::webhook::{USER_AGENT, Webhook};
 
@@ -25,6 +26,7 @@ pub(crate) fn build(plan: &DestinationPlan) -> Result<Arc<dyn Destination>, Stri
         DestinationKind::File(file) => Arc::new(NdjsonFile::new(file, plan.batch)),
         DestinationKind::Slack(slack) => Arc::new(Slack::new(*slack)),
         DestinationKind::Datadog(datadog) => Arc::new(Datadog::new(*datadog)),
+        DestinationKind::Relay(relay) => Arc::new(Relay::new(*relay, plan.batch)),
     };
     Ok(match &plan.redact {
         Some(redact) => Arc::new(Redacted::new(destination, redact.clone())),

@@ -1,9 +1,10 @@
 //! Carries out the requests of one group, one after another, and reads the answers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::engine::Report;
+use super::meter::Meter;
 use super::sender::{SendError, Sender};
 use crate::destination::{Destination, Outcome, Reason, Rendered};
 use crate::event::Timestamp;
@@ -14,14 +15,18 @@ pub(super) async fn carry(
     sender: Sender,
     rendered: Rendered,
     timeout: Duration,
+    meter: Meter,
 ) -> Report {
     let Rendered { requests, unrenderable, left_out } = rendered;
     let mut report = Report { left_out, unrenderable, ..Report::default() };
     for outbound in requests {
-        let outcome = match sender.send(outbound.request, timeout).await {
-            Ok(response) => destination.classify(&response, Timestamp::now()),
-            Err(error) => outcome_of(error),
+        let begun = Instant::now();
+        let (status, outcome) = match sender.send(outbound.request, timeout).await {
+            Ok(response) => (response.status(), destination.classify(&response, Timestamp::now())),
+            Err(error) => (None, outcome_of(error)),
         };
+        let delivered = if outcome == Outcome::Delivered { outbound.members.len() as u64 } else { 0 };
+        meter.count(outcome.word(), status, begun.elapsed(), delivered);
         match outcome {
             Outcome::Delivered => report.delivered.extend(outbound.members),
             other => {

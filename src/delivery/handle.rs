@@ -2,6 +2,7 @@
 
 use tokio::sync::{mpsc, watch};
 
+use super::meter::Meter;
 use crate::event::{Sequence, Timestamp};
 use crate::journal::{Books, Pause, ReplayRow};
 
@@ -91,4 +92,6 @@ pub struct LaneHandle {
     pub status: watch::Receiver<LaneStatus>,
     /// What to tell it; a lane that has ended hears nothing.
     pub orders: mpsc::Sender<LaneOrder>,
+    /// What its requests came to.
+    pub meter: Meter,
 }

@@ -19,6 +19,7 @@ use super::handle::{LaneHandle, LaneOrder};
 use super::inbox::Inbox;
 use super::judge::Judge;
 use super::memory::Share;
+use super::meter::Meter;
 use super::replay::Replays;
 use super::sender::Sender;
 use super::standing::Standing;
@@ -49,6 +50,7 @@ pub struct Lane {
     tasks: JoinSet<(Ticket, Report)>,
     clock: Clock,
     share: Share,
+    meter: Meter,
     standing: Standing,
     deaths: telling::Deaths,
     history: telling::History,
@@ -83,7 +85,7 @@ impl Lane {
     /// A lane that begins where the journal says.
     #[must_use]
     pub fn new(setup: LaneSetup) -> (Self, LaneHandle) {
-        let LaneSetup { row, role, routes, source_environments, journal, memory, died, stop } = setup;
+        let LaneSetup { row, role, routes, source_environments, journal, memory, meter, died, stop } = setup;
         let mut clock = Clock::new(journal.clone());
         let name = row.name.clone();
         let (plan, link, problem, is_orphan) = match role {
@@ -113,6 +115,7 @@ impl Lane {
             tasks: JoinSet::new(),
             clock,
             share: memory.share(),
+            meter: meter.clone(),
             standing,
             deaths: telling::Deaths::default(),
             history: telling::History::default(),
@@ -123,7 +126,7 @@ impl Lane {
             is_replays_turn: false,
             next_look_out: Duration::ZERO,
         };
-        (lane, LaneHandle { name, status, orders: send_order })
+        (lane, LaneHandle { name, status, orders: send_order, meter })
     }
 
     /// Delivers until stopped.
@@ -142,6 +145,9 @@ impl Lane {
     async fn work(&mut self) -> Step<LaneEnd> {
         self.look_for_replays().await?;
         loop {
+            if self.stop.leave.is_cancelled() {
+                return self.leave().await;
+            }
             self.obey().await?;
             self.gather().await?;
             let now = self.clock.now();
@@ -162,6 +168,26 @@ impl Lane {
             // What was sent may have left room for more.
             if !has_sent && !self.look_out(now).await? {
                 self.wait(now).await?;
+            }
+        }
+    }
+
+    /// Sees what is under way to its end, and leaves the rest to whoever takes over.
+    async fn leave(&mut self) -> Step<LaneEnd> {
+        loop {
+            let done = tokio::select! {
+                biased;
+                () = self.stop.now.cancelled() => return Err(Interrupted),
+                done = self.tasks.join_next() => done,
+            };
+            let is_last = done.is_none();
+            if let Some(done) = done {
+                self.take_in(done).await?;
+            }
+            let now = self.clock.now();
+            self.settle(now).await?;
+            if is_last {
+                return Ok(LaneEnd::Interrupted);
             }
         }
     }
@@ -311,7 +337,9 @@ impl Lane {
         let Some((destination, sender)) = &self.link else { return };
         for Ready { ticket, rendered } in ready {
             let (destination, sender, timeout) = (Arc::clone(destination), sender.clone(), self.timeout);
-            self.tasks.spawn(async move { (ticket, carry(destination, sender, rendered, timeout).await) });
+            let meter = self.meter.clone();
+            let sending = carry(destination, sender, rendered, timeout, meter);
+            self.tasks.spawn(async move { (ticket, sending.await) });
         }
     }
 
@@ -392,6 +420,7 @@ impl Lane {
         tokio::select! {
             biased;
             () = self.stop.now.cancelled() => return Err(Interrupted),
+            () = self.stop.leave.cancelled() => {}
             // Heard once: it may come at any moment of a turn.
             () = self.stop.drain.cancelled(), if !self.has_cut_short => {}
             Some(done) = self.tasks.join_next() => self.take_in(done).await?,

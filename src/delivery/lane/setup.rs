@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::plan::{BatchPlan, DestinationPlan, RetryPlan};
-use crate::delivery::Memory;
 use crate::delivery::engine::Rules;
 use crate::delivery::sender::Sender;
+use crate::delivery::{Memory, Meter};
 use crate::destination::{Destination, Limits};
 use crate::journal::{DestinationRow, Journal};
 use crate::routing::RouteTable;
@@ -19,8 +19,28 @@ use crate::routing::RouteTable;
 pub struct Stop {
     /// Nothing new will come: deliver what is there, cut one wait short, end.
     pub drain: CancellationToken,
+    /// Another takes over: begin nothing, see what is under way to its end.
+    pub leave: CancellationToken,
     /// End now.
     pub now: CancellationToken,
+}
+
+impl Stop {
+    /// For one of those that `self` stops: it ends with them, and can be stopped alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { drain: self.drain.child_token(), leave: self.leave.child_token(), now: self.now.child_token() }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            drain: CancellationToken::new(),
+            leave: CancellationToken::new(),
+            now: CancellationToken::new(),
+        }
+    }
 }
 
 /// What a lane is there for.
@@ -48,6 +68,8 @@ pub struct LaneSetup {
     pub journal: Journal,
     /// The budget that all lanes share.
     pub memory: Memory,
+    /// Counts its requests; one that takes over from another counts on.
+    pub meter: Meter,
     /// Told whenever records died.
     pub died: Arc<tokio::sync::Notify>,
     /// What ends it.

@@ -52,6 +52,7 @@ fn rollout(known: Option<&str>) -> StoredRecord {
         original: original.to_vec(),
         detail: None,
         trace: None,
+        origin: None,
         known: known.map(Into::into),
         change_set: None,
         running: Duration::ZERO,

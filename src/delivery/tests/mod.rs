@@ -67,6 +67,7 @@ fn delivery(sequence: Sequence, key: Option<&str>, running: Duration) -> Deliver
         original,
         detail: None,
         trace: None,
+        origin: None,
         known: None,
         change_set: None,
         running,

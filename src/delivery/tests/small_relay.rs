@@ -140,7 +140,7 @@ impl SmallRelay {
                 ..Keys::barrier(known.clone())
             };
             NewRecord {
-                id: EventId::of_sequence("small", self.accepted, line.as_bytes()),
+                id: Some(EventId::of_sequence("small", self.accepted, line.as_bytes())),
                 kind: RecordKind::Event,
                 offset: 0,
                 framing: Framing::Auto,
@@ -150,6 +150,7 @@ impl SmallRelay {
                 keys: if *key == 0 { Keys::barrier(known) } else { keys },
                 news: None,
                 trace: None,
+                origin: None,
             }
         };
         let records = keys.iter().map(record).collect();

@@ -106,7 +106,8 @@ async fn start_replay(
 ) -> Result<Answer, Refusal> {
     office.know_configured(&replay.destination)?;
     may_be_replayed(office, &replay)?;
-    let plan = office.plan.destinations.get(&replay.destination);
+    let plan = office.plan();
+    let plan = plan.destinations.get(&replay.destination);
     let is_chatty = plan.is_some_and(|destination| CHATTY.contains(&destination.type_word));
     if dry_run || is_chatty && !confirmed {
         return Ok(Answer::Preview(preview::preview(office, replay, !dry_run).await?));
@@ -122,7 +123,7 @@ async fn start_replay(
 /// Refuses what would never be sent, or would send what nobody named.
 fn may_be_replayed(office: &Office, replay: &NewReplay) -> Result<(), Refusal> {
     let name = &replay.destination;
-    if let Some(plan) = office.plan.destinations.get(name) {
+    if let Some(plan) = office.plan().destinations.get(name) {
         let keeps = if plan.observe { "observe" } else { "discard" };
         if plan.observe || plan.discard {
             return Err(Refusal::usage(format!("{name} has `{keeps}: true`: nothing is sent to it")));
@@ -189,8 +190,11 @@ async fn resume(
     let act = Act { reason, ..Act::new(ActKind::Resume, &destination, by) };
     let row = office.journal.resume_destination(&destination, act).await?;
     tell(office, &destination, LaneOrder::Resume).await;
-    let was =
-        if office.lanes.contains_key(&destination) { was } else { gather::state_of_row(&row).to_owned() };
+    let was = if office.standing().lanes.contains_key(&destination) {
+        was
+    } else {
+        gather::state_of_row(&row).to_owned()
+    };
     Ok(Answer::Resumed { was })
 }
 
@@ -213,7 +217,7 @@ async fn take_in(
     let Ok(turn) = Arc::clone(&office.importing).try_lock_owned() else {
         return Err(Refusal::failure("another import is under way"));
     };
-    let Some(source) = FileSource::planned(&office.plan, &source, &office.journal) else {
+    let Some(source) = FileSource::planned(&office.plan(), &source, &office.journal) else {
         return Err(Refusal::usage(format!("the configuration of the relay has no file source `{source}`")));
     };
     let imported = tokio::task::spawn_blocking(move || {
@@ -233,7 +237,8 @@ async fn take_in(
 
 /// Tells a lane what the journal knows already.
 async fn tell(office: &Office, destination: &str, order: LaneOrder) {
-    let Some(lane) = office.lanes.get(destination) else { return };
+    let standing = office.standing();
+    let Some(lane) = standing.lanes.get(destination) else { return };
     // One that has ended needs to hear nothing.
     if tokio::time::timeout(HEARING, lane.orders.send(order)).await.is_err() {
         tracing::error!(

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Office, Refusal, words};
+use super::{Office, Refusal, nameless, words};
 use crate::destination::envelope::envelope;
 use crate::destination::{Delivery, telling};
 use crate::event::{RecordKind, Sequence, Timestamp};
@@ -23,7 +23,7 @@ use crate::journal::{Outline, ReadRow};
 pub use row::ChangeRow;
 pub use selection::ChangeSelection;
 
-use selection::{Filter, Fit};
+pub(in crate::admin) use selection::{Filter, Fit};
 use stories::Stories;
 
 /// Outlines that are read at once.
@@ -48,7 +48,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 const TOLD: usize = 5;
 
 /// What is asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChangesAsked {
     /// Which records.
     pub selection: ChangeSelection,
@@ -56,15 +56,22 @@ pub struct ChangesAsked {
     pub form: ChangeForm,
     /// Where the page begins.
     pub place: ChangePlace,
+    /// How many rows or envelopes the page holds, at most; none: as many as there is room for.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Whether the names of people are kept back.
+    #[serde(default)]
+    pub nameless: bool,
 }
 
 /// How changes are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeForm {
     /// One sentence for each change set; events alone.
     Stories,
     /// One row for each record.
+    #[default]
     Rows,
     /// One envelope for each record.
     Envelopes,
@@ -177,12 +184,14 @@ pub(super) fn said(delivery: &Delivery) -> String {
 
 /// Reads one page.
 pub(super) async fn page(office: &Office, asked: ChangesAsked) -> Result<ChangesPage, Refusal> {
-    let ChangesAsked { selection, form, place } = asked;
+    let ChangesAsked { selection, form, place, limit, nameless } = asked;
     let through = place.through.unwrap_or_else(|| *office.journal.latest().borrow());
     let mut scan = Scan {
         office,
         filter: Filter::new(&selection),
         form,
+        limit: limit.unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES),
+        nameless,
         page: ChangesPage::default(),
         stories: Stories::default(),
         bytes: 0,
@@ -202,6 +211,8 @@ struct Scan<'a> {
     office: &'a Office,
     filter: Filter,
     form: ChangeForm,
+    limit: usize,
+    nameless: bool,
     page: ChangesPage,
     stories: Stories,
     bytes: usize,
@@ -212,14 +223,15 @@ impl Scan<'_> {
     async fn hold(&mut self, held: Vec<Sequence>) -> Result<(), Refusal> {
         for row in self.office.journal.read_members(held).await? {
             if let ReadRow::Record(record) = row {
-                self.stories.push(self.office.placed(*record));
+                let delivery = self.office.placed(*record);
+                self.stories.push(self.told(delivery));
             }
         }
         Ok(())
     }
 
     fn is_full(&self) -> bool {
-        self.page.entries.len() >= MAX_ENTRIES || self.bytes >= MAX_BYTES
+        self.page.entries.len() >= self.limit || self.bytes >= MAX_BYTES
     }
 
     /// Scans on until the end, or the page is full; gives the last sequence that was scanned.
@@ -246,10 +258,10 @@ impl Scan<'_> {
         outlines: &mut VecDeque<Outline>,
         mut after: Sequence,
     ) -> Result<Sequence, Refusal> {
+        let most = self.limit.saturating_sub(self.page.entries.len()).clamp(1, CHUNK_ROWS);
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         while let Some(outline) = outlines.front() {
-            if !wanted.is_empty() && (wanted.len() >= CHUNK_ROWS || bytes + outline.size_bytes > CHUNK_BYTES)
-            {
+            if !wanted.is_empty() && (wanted.len() >= most || bytes + outline.size_bytes > CHUNK_BYTES) {
                 break;
             }
             let Some(outline) = outlines.pop_front() else { break };
@@ -283,9 +295,11 @@ impl Scan<'_> {
 
     /// Takes a record of the time that was asked for.
     fn take(&mut self, delivery: Delivery) {
-        self.page.notes.tell(time_of(&delivery), &delivery);
         let is_event = delivery.record.kind == RecordKind::Event;
-        match self.filter.fits(&delivery) {
+        let fit = self.filter.fits(&delivery);
+        let delivery = self.told(delivery);
+        self.page.notes.tell(time_of(&delivery), &delivery);
+        match fit {
             Fit::No => return,
             Fit::Unknown => {
                 self.page.notes.undecided += u64::from(is_event);
@@ -305,6 +319,11 @@ impl Scan<'_> {
                 self.add(ChangeEntry::Envelope(json));
             }
         }
+    }
+
+    /// A record as it may be told.
+    fn told(&self, delivery: Delivery) -> Delivery {
+        if self.nameless { nameless::delivery(&delivery) } else { delivery }
     }
 
     /// Tells the stories that `next` gives.

@@ -91,15 +91,19 @@ impl Control {
     ///
     /// # Errors
     /// When the socket cannot be made; a relay works without it.
-    pub fn start(office: Office, data_dir: &Path) -> Result<Self, ControlError> {
+    pub fn start(office: Arc<Office>, data_dir: &Path) -> Result<Self, ControlError> {
         Self::start_patiently(office, data_dir, SILENCE)
     }
 
-    fn start_patiently(office: Office, data_dir: &Path, silence: Duration) -> Result<Self, ControlError> {
+    fn start_patiently(
+        office: Arc<Office>,
+        data_dir: &Path,
+        silence: Duration,
+    ) -> Result<Self, ControlError> {
         let path = data_dir.join(NAME);
         let listener = listen(data_dir, &path)?;
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(serve(listener, Arc::new(office), stop.clone(), path, silence));
+        let serving = tokio::spawn(serve(listener, office, stop.clone(), path, silence));
         Ok(Self { stop, serving })
     }
 

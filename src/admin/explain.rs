@@ -26,6 +26,7 @@ pub use report::{
     ExplainedBody, ExplainedDestination, ExplainedFacts, ExplainedRequest, ExplainedRoute, Explanation,
 };
 pub use specimen::{Specimens, specimens};
+pub(in crate::admin) use text::route_words;
 pub use text::text as explanation_text;
 
 /// Records that are explained in one answer, at most, …
@@ -108,6 +109,7 @@ impl<'a> Explainer<'a> {
         Explanation {
             id: record.id,
             sequence,
+            origin: record.origin.clone(),
             time: record.event_time.unwrap_or(record.accepted_at),
             sentence: said(delivery),
             facts,
@@ -311,7 +313,8 @@ pub(super) async fn explain(office: &Office, asked: ExplainAsked) -> Result<Answ
         ExplainAsked::Last(count) => (read(office, latest.saturating_sub(count), latest).await?, latest),
         ExplainAsked::After(after, through) => (read(office, after, through).await?, through),
     };
-    let explainer = Explainer::new(&office.plan, Some(first_seen));
+    let plan = office.plan();
+    let explainer = Explainer::new(&plan, Some(first_seen));
     let (mut explanations, mut altered, mut bytes, mut last) = (Vec::new(), Vec::new(), 0, through);
     for row in rows {
         last = row.sequence();
@@ -339,7 +342,7 @@ async fn read(office: &Office, after: Sequence, through: Sequence) -> Result<Vec
     Ok(rows)
 }
 
-async fn by_id(office: &Office, id: EventId) -> Result<ReadRow, Refusal> {
+pub(super) async fn by_id(office: &Office, id: EventId) -> Result<ReadRow, Refusal> {
     let replay =
         NewReplay { destination: String::new(), selection: ReplaySelection::Ids(vec![id]), rate: None };
     let row = super::preview::as_if_asked(office, replay);

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::report::{DestinationReport, FileReport, JournalReport, RelayReport, Report, SourceReport};
-use super::{Office, text, words};
+use super::{Office, Standing, text, words};
 use crate::config::plan::{SourceKind, SourcePlan};
 use crate::delivery::{LaneState, LaneStatus};
 use crate::event::{Sequence, Timestamp};
 use crate::journal::{Books, DestinationRow, EndpointState, JournalError, Pause, ReplayRow, SourceBooks};
-use crate::source::file::SourceStatus;
+use crate::source::SourceStatus;
 
 /// How much of a reason or an error is shown.
 const MAX_REASON: usize = 300;
@@ -18,10 +18,11 @@ const OWN_NAME: &str = "audit-relay";
 
 /// The whole report.
 pub(super) async fn report(office: &Office, now: Timestamp) -> Result<Report, JournalError> {
+    let standing = &*office.standing();
     let rows = office.journal.destinations().await?;
     let replays = office.journal.replays(true).await?;
     let (mut destinations, mut orphans) = (Vec::new(), Vec::new());
-    let names: BTreeSet<&str> = office
+    let names: BTreeSet<&str> = standing
         .plan
         .destinations
         .keys()
@@ -31,7 +32,7 @@ pub(super) async fn report(office: &Office, now: Timestamp) -> Result<Report, Jo
     for name in names {
         let row = rows.iter().find(|row| row.name == name);
         let replays = replays.iter().filter(|replay| replay.destination == name).cloned().collect();
-        let report = destination(office, name, row, replays).await?;
+        let report = destination(office, standing, name, row, replays).await?;
         match report.kind {
             Some(_) => destinations.push(report),
             None => orphans.push(report),
@@ -41,11 +42,13 @@ pub(super) async fn report(office: &Office, now: Timestamp) -> Result<Report, Jo
         verdict: String::new(),
         at: now,
         relay: RelayReport {
-            name: office.plan.name.clone(),
+            name: standing.plan.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             running_since: office.running_since,
         },
-        sources: sources(office).await?,
+        configuration: standing.configuration.clone(),
+        findings: office.findings(),
+        sources: sources(office, standing).await?,
         journal: journal(office).await?,
         balanced: destinations.iter().chain(&orphans).all(|destination| destination.balanced),
         destinations,
@@ -57,7 +60,7 @@ pub(super) async fn report(office: &Office, now: Timestamp) -> Result<Report, Jo
 
 /// The state of a destination, in one word.
 pub(super) fn state(office: &Office, destination: &str) -> String {
-    match office.lanes.get(destination) {
+    match office.standing().lanes.get(destination) {
         _ if office.running_since.is_none() => "stopped".to_owned(),
         Some(lane) => lane.status.borrow().state.as_str().to_owned(),
         None => "blocked".to_owned(),
@@ -92,11 +95,12 @@ async fn journal(office: &Office) -> Result<JournalReport, JournalError> {
 
 async fn destination(
     office: &Office,
+    standing: &Standing,
     name: &str,
     row: Option<&DestinationRow>,
     replays: Vec<ReplayRow>,
 ) -> Result<DestinationReport, JournalError> {
-    let plan = office.plan.destinations.get(name);
+    let plan = standing.plan.destinations.get(name);
     let mut report =
         DestinationReport { kind: plan.map(|plan| plan.type_word.to_owned()), replays, ..blank(name) };
     if let Some(row) = row {
@@ -106,7 +110,7 @@ async fn destination(
             report.oldest_waiting_at = oldest.first().map(|outline| outline.accepted_at);
         }
     }
-    if let Some(lane) = office.lanes.get(name) {
+    if let Some(lane) = standing.lanes.get(name) {
         let status = lane.status.borrow().clone();
         // What has come since the lane last looked waits for it too.
         fill_from_lane(&mut report, status, row, *office.journal.latest().borrow());
@@ -231,11 +235,11 @@ fn tell_pause(report: &mut DestinationReport, pause: &Pause) {
     report.reason = pause.reason.as_deref().map(|reason| words::brief(reason, MAX_REASON));
 }
 
-async fn sources(office: &Office) -> Result<Vec<SourceReport>, JournalError> {
+async fn sources(office: &Office, standing: &Standing) -> Result<Vec<SourceReport>, JournalError> {
     let mut books = office.journal.source_books().await?;
     // Under its own name, which no source can have, the relay keeps what operators did.
     books.retain(|book| book.name != OWN_NAME);
-    let names: BTreeSet<&str> = office
+    let names: BTreeSet<&str> = standing
         .plan
         .sources
         .keys()
@@ -243,9 +247,9 @@ async fn sources(office: &Office) -> Result<Vec<SourceReport>, JournalError> {
         .chain(books.iter().map(|book| book.name.as_str()))
         .collect();
     let report = |name: &str| {
-        let status = office.sources.get(name).map(|status| status.borrow().clone());
+        let status = standing.sources.get(name).map(|status| status.borrow().clone());
         let book = books.iter().find(|book| book.name == name);
-        source(name, office.plan.sources.get(name), book, status)
+        source(name, standing.plan.sources.get(name), book, status)
     };
     Ok(names.into_iter().map(report).collect())
 }
@@ -258,7 +262,7 @@ fn source(
 ) -> SourceReport {
     let kind = plan.map(|plan| match plan.kind {
         SourceKind::File(_) => "file".to_owned(),
-        SourceKind::Http => "http".to_owned(),
+        SourceKind::Http(_) => "http".to_owned(),
     });
     let instance = plan.map(|plan| plan.instance.clone()).or_else(|| book.map(|book| book.instance.clone()));
     let status_last = status.as_ref().and_then(|status| status.last_record_at);
@@ -284,6 +288,8 @@ fn source(
         files,
         absent: absent.into_iter().map(|absent| absent.path.clone()).collect(),
         unreadable: unreadable.into_iter().map(|absent| absent.path.clone()).collect(),
+        listening: status.as_ref().and_then(|status| status.listening),
+        refused: status.as_ref().map_or(0, |status| status.refused),
     }
 }
 
@@ -293,7 +299,7 @@ pub(super) fn behind(file: &FileReport) -> u64 {
 }
 
 fn followed(status: &SourceStatus) -> Vec<FileReport> {
-    let file = |file: &crate::source::file::FileStatus| FileReport {
+    let file = |file: &crate::source::FileStatus| FileReport {
         path: file.path.clone(),
         position: file.position,
         size_bytes: Some(file.size_bytes),

@@ -9,17 +9,25 @@ mod changes;
 mod client;
 mod command;
 mod control;
+pub(crate) mod csv;
 mod explain;
 mod gather;
+mod http;
 mod letters;
+mod nameless;
+mod page;
 mod preview;
+mod readiness;
+mod readings;
+mod remedies;
 mod report;
 mod text;
+pub(crate) mod times;
 mod trial;
 pub mod words;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -27,8 +35,8 @@ use crate::config::plan::Plan;
 use crate::delivery::{Judge, LaneHandle};
 use crate::destination::Delivery;
 use crate::event::{StoredRecord, Timestamp};
-use crate::journal::Journal;
-use crate::source::file::SourceStatus;
+use crate::journal::{Journal, JournalError};
+use crate::source::SourceStatus;
 
 pub use acts::carry_out;
 pub use changes::{
@@ -41,82 +49,163 @@ pub use explain::{
     ExplainAsked, ExplainedBody, ExplainedDestination, ExplainedFacts, ExplainedRequest, ExplainedRoute,
     Explainer, Explanation, Specimens, explanation_text, specimens,
 };
+pub use http::{Listeners, Viewer};
 pub use letters::{Letter, WholeLetter};
 pub use preview::{Glimpse, Preview};
-pub use report::{DestinationReport, FileReport, JournalReport, RelayReport, Report, SourceReport};
+pub use readiness::Unready;
+pub use readings::Readings;
+pub use report::{
+    ConfigurationReport, DestinationReport, FileReport, Finding, JournalReport, RelayReport, ReloadReport,
+    Report, SourceReport,
+};
+pub use text::{findings_text, trouble};
 pub use trial::{Trial, send_test};
+
+/// What a relay runs now: another one after each reload.
+#[derive(Clone)]
+pub struct Standing {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Its lanes, those of orphans among them.
+    pub lanes: BTreeMap<String, LaneHandle>,
+    /// How each source stands.
+    pub sources: BTreeMap<String, watch::Receiver<SourceStatus>>,
+    /// Which configuration was applied, and what became of the last one that was not.
+    pub configuration: ConfigurationReport,
+}
 
 /// What there is to ask and to tell.
 pub struct Office {
-    plan: Arc<Plan>,
     journal: Journal,
     /// Since when a relay runs; none of a stopped one.
     running_since: Option<Timestamp>,
-    lanes: BTreeMap<String, LaneHandle>,
-    sources: BTreeMap<String, watch::Receiver<SourceStatus>>,
+    standing: RwLock<Arc<Standing>>,
+    findings: Mutex<BTreeMap<&'static str, Vec<Finding>>>,
     /// One act after the other: lanes hear of them in the order in which they were journaled.
     acting: tokio::sync::Mutex<()>,
     importing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Office {
-    /// Of a relay that runs from now on: its lanes, and how each of its sources stands.
+    /// Of a relay that runs from now on.
     #[must_use]
-    pub fn running(
-        plan: Arc<Plan>,
-        journal: Journal,
-        lanes: Vec<LaneHandle>,
-        sources: BTreeMap<String, watch::Receiver<SourceStatus>>,
-    ) -> Self {
-        let lanes = lanes.into_iter().map(|lane| (lane.name.clone(), lane)).collect();
-        Self { running_since: Some(Timestamp::now()), lanes, sources, ..Self::stopped(plan, journal) }
+    pub fn running(standing: Standing, journal: Journal) -> Self {
+        Self { running_since: Some(Timestamp::now()), ..Self::new(standing, journal) }
     }
 
     /// Of a relay that does not run.
     #[must_use]
     pub fn stopped(plan: Arc<Plan>, journal: Journal) -> Self {
+        let (lanes, sources) = (BTreeMap::new(), BTreeMap::new());
+        Self::new(Standing { plan, lanes, sources, configuration: ConfigurationReport::default() }, journal)
+    }
+
+    fn new(standing: Standing, journal: Journal) -> Self {
         Self {
-            plan,
             journal,
             running_since: None,
-            lanes: BTreeMap::new(),
-            sources: BTreeMap::new(),
+            standing: RwLock::new(Arc::new(standing)),
+            findings: Mutex::default(),
             acting: tokio::sync::Mutex::default(),
             importing: Arc::default(),
         }
+    }
+
+    /// What runs now. Whoever asks more than one question of it asks them of one answer.
+    #[must_use]
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Something else runs from now on.
+    pub fn change(&self, standing: Standing) {
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(standing);
+    }
+
+    /// Holds back what operators ask to be done, until the guard is dropped.
+    pub async fn pause_acts(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.acting.lock().await
+    }
+
+    /// The plan that runs now.
+    #[must_use]
+    pub fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.standing().plan)
+    }
+
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Says what somebody (`doctor`, `silence`, …) finds wrong, in place of what it found before.
+    pub fn find(&self, who: &'static str, findings: Vec<Finding>) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).insert(who, findings);
+    }
+
+    /// Nobody says any more what this one would find.
+    pub fn forget(&self, who: &'static str) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+    }
+
+    /// Whether somebody has said yet what it finds, if only that all is well.
+    #[must_use]
+    pub fn has_found(&self, who: &'static str) -> bool {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).contains_key(who)
+    }
+
+    /// What is found wrong now.
+    #[must_use]
+    pub fn findings(&self) -> Vec<Finding> {
+        let findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.values().flatten().cloned().collect()
+    }
+
+    /// How everything stands, at `now`.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub async fn report(&self, now: Timestamp) -> Result<Report, JournalError> {
+        gather::report(self, now).await
+    }
+
+    /// What keeps records from being accepted; a destination is none of it.
+    pub async fn unready(&self) -> Vec<Unready> {
+        readiness::unready(self).await
     }
 
     /// Blocking: closes the journal. For an office of a stopped relay.
     ///
     /// # Errors
     /// See [`Journal::close`].
-    pub fn close(self) -> Result<(), crate::journal::JournalError> {
+    pub fn close(self) -> Result<(), JournalError> {
         self.journal.close()
     }
 
     /// A record with the environment that it belongs to.
     fn placed(&self, record: StoredRecord) -> Delivery {
-        let fixed = self.plan.sources.get(&*record.source).and_then(|source| source.environment.as_ref());
-        let environment = fixed.or_else(|| self.plan.routes.environments.of(&record.namespace)).cloned();
+        let environment = self.plan().environment_of(&record.source, &record.namespace);
         Delivery { record, environment }
     }
 
     /// Decides what is for a destination, as its lane does.
     fn judge(&self, destination: &str) -> Judge {
-        let environments = Arc::new(self.plan.source_environments());
-        Judge::new(destination, Some(Arc::new(self.plan.routes.clone())), environments, None)
+        let plan = self.plan();
+        let environments = Arc::new(plan.source_environments());
+        Judge::new(destination, Some(Arc::new(plan.routes.clone())), environments, None)
     }
 
     /// That there is a destination of this name, configured or still in the journal.
     async fn know(&self, destination: &str) -> Result<(), Refusal> {
         let rows = self.journal.destinations().await?;
         let known = rows.iter().map(|row| row.name.as_str());
-        know(destination, self.plan.destinations.keys().map(String::as_str).chain(known))
+        know(destination, self.plan().destinations.keys().map(String::as_str).chain(known))
     }
 
     /// That there is a configured destination of this name.
     fn know_configured(&self, destination: &str) -> Result<(), Refusal> {
-        know(destination, self.plan.destinations.keys().map(String::as_str))
+        know(destination, self.plan().destinations.keys().map(String::as_str))
     }
 }
 

@@ -16,6 +16,12 @@ pub struct Report {
     pub at: Timestamp,
     /// The relay itself.
     pub relay: RelayReport,
+    /// The configuration that is applied.
+    #[serde(default)]
+    pub configuration: ConfigurationReport,
+    /// What is found wrong around the relay: with its Flipt, with a source that is silent.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
     /// Sources by name, configured or known to the journal.
     pub sources: Vec<SourceReport>,
     /// The journal.
@@ -37,6 +43,41 @@ pub struct RelayReport {
     pub version: String,
     /// Since when it runs; absent where it does not.
     pub running_since: Option<Timestamp>,
+}
+
+/// The configuration that is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ConfigurationReport {
+    /// SHA-256 over its files, in hex; absent of a relay that does not run.
+    pub sha256: Option<String>,
+    /// When it was applied.
+    pub applied_at: Option<Timestamp>,
+    /// What became of the last reload; absent where there was none.
+    pub last_reload: Option<ReloadReport>,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it was applied.
+    pub successful: bool,
+    /// Why not: every problem, as `check` tells it.
+    pub problems: Vec<String>,
+}
+
+/// Something that is wrong and that the relay cannot mend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A stable word: `flipt_1_61_1_without_tracing`.
+    pub code: String,
+    /// Whether events do not come, or are lost, for it; what is not makes them poorer.
+    pub severe: bool,
+    /// What is wrong, in one sentence.
+    pub sentence: String,
+    /// What to do about it, in one sentence or as a line to paste.
+    pub remedy: Option<String>,
 }
 
 /// A source.
@@ -65,6 +106,12 @@ pub struct SourceReport {
     pub absent: Vec<PathBuf>,
     /// Configured paths at which there is something that cannot be read.
     pub unreadable: Vec<PathBuf>,
+    /// Where it listens, where it takes pushes.
+    #[serde(default)]
+    pub listening: Option<std::net::SocketAddr>,
+    /// Pushes that were refused since it was started: a wrong signature, or no token.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// A file of a source.

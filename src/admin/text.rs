@@ -3,7 +3,11 @@
 use std::fmt;
 
 use super::gather::behind;
-use super::report::{DestinationReport, JournalReport, RelayReport, Report, SourceReport};
+use super::remedies;
+use super::report::{
+    ConfigurationReport, DestinationReport, Finding, JournalReport, RelayReport, ReloadReport, Report,
+    SourceReport,
+};
 use super::words::{about, age, brief, bytes, count, escaped, moment, number, table};
 use crate::event::Timestamp;
 use crate::journal::ReplayRow;
@@ -11,26 +15,42 @@ use crate::journal::ReplayRow;
 /// How much of a reason the verdict holds.
 const VERDICT_REASON: usize = 100;
 
+/// How much of a finding the verdict holds.
+const VERDICT_FINDING: usize = 200;
+
 /// How many troubled destinations the verdict tells of.
 const VERDICT_TROUBLES: usize = 3;
 
 /// The one sentence to read.
 pub(super) fn verdict(report: &Report) -> String {
+    sentence(report, true)
+}
+
+/// The same without reasons, for whoever tells these beside it.
+pub(super) fn headline(report: &Report) -> String {
+    sentence(report, false)
+}
+
+fn sentence(report: &Report, with_reasons: bool) -> String {
     let mut parts = Vec::new();
     if report.journal.disk_full {
         parts.push("nothing is accepted, the disk that holds the journal is full".to_owned());
     }
     for source in &report.sources {
         if let Some(why) = &source.stalled {
-            parts.push(format!("source {} does not go on ({})", source.name, brief(why, VERDICT_REASON)));
+            let why = Some(why).filter(|_| with_reasons);
+            let why = why.map(|why| format!(" ({})", brief(why, VERDICT_REASON))).unwrap_or_default();
+            parts.push(format!("source {} does not go on{why}", source.name));
         }
     }
+    parts.extend(severe(&report.findings));
     match report.relay.running_since {
         Some(_) => parts.push(deliver(&report.destinations)),
         None => parts.push("the relay is stopped".to_owned()),
     }
     let troubled = report.destinations.iter().filter(|destination| is_troubled(destination));
-    let troubles: Vec<String> = troubled.map(|destination| trouble(destination, report.at)).collect();
+    let troubles: Vec<String> =
+        troubled.map(|destination| trouble(destination, report.at, with_reasons)).collect();
     let more = troubles.len().saturating_sub(VERDICT_TROUBLES);
     parts.extend(troubles.into_iter().take(VERDICT_TROUBLES));
     if more > 0 {
@@ -51,10 +71,29 @@ pub(super) fn verdict(report: &Report) -> String {
     for wrong in report.destinations.iter().chain(&report.orphans).filter(|report| !report.balanced) {
         parts.push(format!("the books of {} do not balance", wrong.name));
     }
+    if let Some(refused) = refused_reload(report) {
+        let since = about(refused.at, report.at);
+        parts.push(format!("the configuration as it is since {since} is refused, what ran before runs on"));
+    }
     parts.join("; ")
 }
 
-fn is_troubled(destination: &DestinationReport) -> bool {
+/// The last reload, where it was refused.
+fn refused_reload(report: &Report) -> Option<&ReloadReport> {
+    report.configuration.last_reload.as_ref().filter(|reload| !reload.successful)
+}
+
+/// The first severe finding, and how many more there are.
+fn severe(findings: &[Finding]) -> Option<String> {
+    let severe: Vec<&Finding> = findings.iter().filter(|finding| finding.severe).collect();
+    let first = brief(severe.first()?.sentence.trim_end_matches('.'), VERDICT_FINDING);
+    Some(match severe.len() {
+        1 => first,
+        several => format!("{first} (and {} more)", count(several as u64 - 1, "finding")),
+    })
+}
+
+pub(super) fn is_troubled(destination: &DestinationReport) -> bool {
     destination.state != "running"
 }
 
@@ -72,7 +111,8 @@ fn deliver(destinations: &[DestinationReport]) -> String {
 }
 
 /// `siem is blocked since 14:02 UTC (401 Unauthorized): 118 wait`.
-fn trouble(destination: &DestinationReport, now: Timestamp) -> String {
+#[must_use]
+pub fn trouble(destination: &DestinationReport, now: Timestamp, with_reason: bool) -> String {
     let mut text = format!("{} is {}", destination.name, destination.state);
     if let Some(since) = destination.since {
         text.push_str(&format!(" since {}", about(since, now)));
@@ -80,7 +120,7 @@ fn trouble(destination: &DestinationReport, now: Timestamp) -> String {
     if let Some(until) = destination.until {
         text.push_str(&format!(" until {}", about(until, now)));
     }
-    if let Some(reason) = &destination.reason {
+    if let Some(reason) = destination.reason.as_ref().filter(|_| with_reason) {
         text.push_str(&format!(" ({})", brief(reason, VERDICT_REASON)));
     }
     text + &match destination.waiting {
@@ -111,7 +151,15 @@ fn waiting(report: &Report) -> Option<String> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}\n", self.verdict)?;
-        f.write_str(&table(&[relay(&self.relay, self.at), journal(&self.journal)], &[]))?;
+        let configuration = configuration(&self.configuration, self.at);
+        let head = [Some(relay(&self.relay, self.at)), configuration, Some(journal(&self.journal))];
+        f.write_str(&table(&head.into_iter().flatten().collect::<Vec<_>>(), &[]))?;
+        for problem in refused_reload(self).iter().flat_map(|reload| &reload.problems) {
+            writeln!(f, "  refused: {}", escaped(problem))?;
+        }
+        if !self.findings.is_empty() {
+            write!(f, "\n{}", findings_text(&self.findings))?;
+        }
         if !self.sources.is_empty() {
             writeln!(f, "\n{}", sources(&self.sources, self.at).trim_end())?;
         }
@@ -127,12 +175,35 @@ impl fmt::Display for Report {
     }
 }
 
+/// What is found wrong, and what to do about it: severe things first. The same words wherever it is told.
+#[must_use]
+pub fn findings_text(findings: &[Finding]) -> String {
+    let (severe, others): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().partition(|finding| finding.severe);
+    let mut text = String::new();
+    for finding in severe.into_iter().chain(others) {
+        let mark = if finding.severe { "SEVERE " } else { "WARNING" };
+        text.push_str(&format!("{mark}  {} [{}]\n", escaped(&finding.sentence), finding.code));
+        if let Some(remedy) = &finding.remedy {
+            text.push_str(&format!("         fix: {}\n", escaped(remedy)));
+        }
+    }
+    text
+}
+
 fn relay(relay: &RelayReport, now: Timestamp) -> Vec<String> {
     let since = match relay.running_since {
         Some(since) => format!("running since {}", moment(since, now)),
         None => "stopped".to_owned(),
     };
     vec!["relay".to_owned(), format!("{} (version {}), {since}", escaped(&relay.name), relay.version)]
+}
+
+fn configuration(configuration: &ConfigurationReport, now: Timestamp) -> Option<Vec<String>> {
+    let sha256 = configuration.sha256.as_deref()?;
+    let applied =
+        configuration.applied_at.map(|at| format!(", applied {}", moment(at, now))).unwrap_or_default();
+    Some(vec!["configuration".to_owned(), format!("{}…{applied}", sha256.get(..12).unwrap_or(sha256))])
 }
 
 fn journal(journal: &JournalReport) -> Vec<String> {
@@ -202,8 +273,19 @@ fn sources(sources: &[SourceReport], now: Timestamp) -> String {
                 escaped(&path.to_string_lossy())
             ));
         }
+        if let Some(address) = source.listening {
+            let refused = match source.refused {
+                0 => String::new(),
+                1 => ", 1 push refused".to_owned(),
+                refused => format!(", {} pushes refused", number(refused)),
+            };
+            files.push_str(&format!("  {}: listens on {address}{refused}\n", source.name));
+        }
         if let Some(why) = &source.stalled {
             files.push_str(&format!("  {}: does not go on: {why}\n", source.name));
+        }
+        if let Some(remedy) = remedies::of_source(source) {
+            files.push_str(&format!("  {}: fix: {remedy}\n", source.name));
         }
     }
     table(&rows, &[2, 3, 4]) + &files
@@ -250,22 +332,31 @@ fn cells<const N: usize>(texts: [&str; N]) -> Vec<String> {
 /// What there is to say about a destination that stands in no column.
 fn notes(f: &mut fmt::Formatter<'_>, destination: &DestinationReport, now: Timestamp) -> fmt::Result {
     let name = &destination.name;
-    let mut note = |text: String| writeln!(f, "  {name}: {text}");
     if is_troubled(destination) {
-        note(standing(destination, now))?;
+        writeln!(f, "  {name}: {}", standing(destination, now))?;
     }
+    if let Some(remedy) = remedies::of_destination(destination) {
+        writeln!(f, "  {name}: fix: {remedy}")?;
+    }
+    remarks(destination, now).iter().try_for_each(|remark| writeln!(f, "  {name}: {remark}"))
+}
+
+/// The same, without why it does not deliver.
+pub(super) fn remarks(destination: &DestinationReport, now: Timestamp) -> Vec<String> {
+    let mut remarks = Vec::new();
+    let mut note = |text: String| remarks.push(text);
     if let Some(time) = destination.oldest_waiting_at.filter(|_| destination.waiting > destination.held) {
-        note(format!("the oldest that waits was accepted {}", moment(time, now)))?;
+        note(format!("the oldest that waits was accepted {}", moment(time, now)));
     }
     if let Some(until) = destination.held_until.filter(|_| destination.held > 0) {
         note(format!(
             "{} held back until {}: the like was told already",
             count(destination.held, "record"),
             moment(until, now)
-        ))?;
+        ));
     }
     if let (Some(at), Some(error)) = (destination.last_error_at, &destination.last_error) {
-        note(format!("last error {}: {error}", moment(at, now)))?;
+        note(format!("last error {}: {error}", moment(at, now)));
     }
     let books = &destination.books;
     let kinds = [
@@ -276,13 +367,13 @@ fn notes(f: &mut fmt::Formatter<'_>, destination: &DestinationReport, now: Times
     let kinds: Vec<String> =
         kinds.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{} {why}", number(*n))).collect();
     if !kinds.is_empty() {
-        note(format!("of those not routed: {}", kinds.join(", ")))?;
+        note(format!("of those not routed: {}", kinds.join(", ")));
     }
     if books.replayed > 0 {
-        note(format!("{} delivered once more by replays", count(books.replayed, "record")))?;
+        note(format!("{} delivered once more by replays", count(books.replayed, "record")));
     }
     for replay in &destination.replays {
-        note(replay_line(replay, now))?;
+        note(replay_line(replay, now));
     }
     if !destination.balanced {
         note(format!(
@@ -290,9 +381,9 @@ fn notes(f: &mut fmt::Formatter<'_>, destination: &DestinationReport, now: Times
             number(destination.accepted),
             number(destination.books.sum()),
             number(destination.waiting)
-        ))?;
+        ));
     }
-    Ok(())
+    remarks
 }
 
 /// `blocked since … : why; next try …`.

@@ -123,6 +123,7 @@ fn test_event(plan: &Plan, now: Timestamp) -> Delivery {
         original,
         detail: None,
         trace: None,
+        origin: None,
         known,
         change_set: None,
         running: std::time::Duration::ZERO,

@@ -42,11 +42,17 @@ pub struct ChangeRow {
     pub id: EventId,
     /// Its place in the journal.
     pub sequence: Sequence,
+    /// The name of the relay that first took it in, where that was another one.
+    #[serde(default)]
+    pub origin_relay: String,
+    /// Its place in that relay's journal.
+    #[serde(default)]
+    pub origin_sequence: Option<Sequence>,
 }
 
 impl ChangeRow {
     /// The names of the columns.
-    pub const HEADER: [&'static str; 16] = [
+    pub const HEADER: [&'static str; 18] = [
         "time",
         "received_at",
         "environment",
@@ -63,11 +69,13 @@ impl ChangeRow {
         "change_set",
         "id",
         "sequence",
+        "origin_relay",
+        "origin_sequence",
     ];
 
     /// The columns, in the order of [`ChangeRow::HEADER`].
     #[must_use]
-    pub fn cells(&self) -> [String; 16] {
+    pub fn cells(&self) -> [String; 18] {
         let text = String::clone;
         [
             self.time.map(|time| time.to_string()).unwrap_or_default(),
@@ -86,6 +94,8 @@ impl ChangeRow {
             text(&self.change_set),
             self.id.to_string(),
             self.sequence.to_string(),
+            text(&self.origin_relay),
+            self.origin_sequence.map(|sequence| sequence.to_string()).unwrap_or_default(),
         ]
     }
 
@@ -113,6 +123,8 @@ impl ChangeRow {
             change_set: record.change_set.as_deref().unwrap_or_default().to_owned(),
             id: record.id,
             sequence: record.sequence,
+            origin_relay: record.origin.as_ref().map(|origin| origin.relay.clone()).unwrap_or_default(),
+            origin_sequence: record.origin.as_ref().map(|origin| origin.sequence),
         };
         with_event(record, |event| {
             let Some(event) = event else { return };

@@ -32,7 +32,7 @@ pub struct ChangeSelection {
 
 /// Whether a record is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fit {
+pub(in crate::admin) enum Fit {
     Yes,
     /// It may be, and does not say.
     Unknown,
@@ -40,7 +40,7 @@ pub(super) enum Fit {
 }
 
 /// A selection, ready to be asked.
-pub(super) struct Filter {
+pub(in crate::admin) struct Filter {
     since: Option<Timestamp>,
     until: Option<Timestamp>,
     environments: Vec<Pattern>,
@@ -51,7 +51,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn new(selection: &ChangeSelection) -> Self {
+    pub(in crate::admin) fn new(selection: &ChangeSelection) -> Self {
         let owned = |kind: EntityKind, globs: &[String]| -> Vec<(EntityKind, Pattern)> {
             globs.iter().map(|glob| (kind, Pattern::new(glob.as_str()))).collect()
         };
@@ -66,12 +66,12 @@ impl Filter {
         }
     }
 
-    pub(super) fn is_in_time(&self, time: Timestamp) -> bool {
+    pub(in crate::admin) fn is_in_time(&self, time: Timestamp) -> bool {
         self.since.is_none_or(|since| time >= since) && self.until.is_none_or(|until| time < until)
     }
 
     /// Whether a record of that time is meant.
-    pub(super) fn fits(&self, delivery: &Delivery) -> Fit {
+    pub(in crate::admin) fn fits(&self, delivery: &Delivery) -> Fit {
         let asked = [self.environment(delivery), self.owner(delivery), self.actor(delivery)];
         asked.into_iter().max().unwrap_or(Fit::Yes)
     }

@@ -33,6 +33,7 @@ fn event(sequence: Sequence, set: Option<&str>, seconds: i64, accepted: i64) -> 
         original: line.into(),
         detail: None,
         trace: None,
+        origin: None,
         known: None,
         change_set: set.map(Into::into),
         running: std::time::Duration::ZERO,

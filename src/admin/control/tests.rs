@@ -22,7 +22,7 @@ impl Place {
         Self { directory, data_dir }
     }
 
-    fn office(&self) -> Office {
+    fn office(&self) -> Arc<Office> {
         let config = self.directory.path().join("relay.yaml");
         let text = "
 sources: {flipt: {type: file, path: /nowhere/audit.log}}
@@ -44,7 +44,13 @@ data_dir: ";
             lock_wait: Duration::ZERO,
         })
         .unwrap();
-        Office::running(Arc::new(plan), journal, Vec::new(), std::collections::BTreeMap::new())
+        let standing = crate::admin::Standing {
+            plan: Arc::new(plan),
+            lanes: Default::default(),
+            sources: Default::default(),
+            configuration: Default::default(),
+        };
+        Arc::new(Office::running(standing, journal))
     }
 
     fn open(&self) -> Control {

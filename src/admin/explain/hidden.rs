@@ -77,7 +77,11 @@ struct Hide {
 
 impl Hide {
     fn of(plan: &DestinationPlan) -> Self {
-        let Ok(DestinationKind::Webhook(webhook)) = &plan.kind else { return Self::default() };
+        let webhook = match &plan.kind {
+            Ok(DestinationKind::Webhook(webhook)) => webhook,
+            Ok(DestinationKind::Relay(relay)) => &relay.webhook,
+            _ => return Self::default(),
+        };
         let template = match &webhook.format {
             WebhookFormat::Template(template) => Some(template.as_ref()),
             _ => None,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::{EventId, Sequence, Timestamp};
+use crate::event::{EventId, Origin, Sequence, Timestamp};
 
 /// Why one record goes where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,9 @@ pub struct Explanation {
     pub id: EventId,
     /// Its place in the journal; none of what no journal holds.
     pub sequence: Option<Sequence>,
+    /// The relay that first took it in, where that was another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
     /// The event's own time, else when it was accepted.
     pub time: Timestamp,
     /// What it tells, in a sentence.

@@ -57,7 +57,7 @@ pub fn specimens(plan: &Plan, source: Option<&str>, bytes: &[u8]) -> Result<Spec
     }
     let expected = match &known.kind {
         SourceKind::File(file) => file.framing,
-        SourceKind::Http => Framing::Auto,
+        SourceKind::Http(_) => Framing::Auto,
     };
     let is_other_framing = reader.deliveries.iter().any(|delivery| delivery.record.framing != expected);
     Ok(Specimens { deliveries: reader.deliveries, ignored, source: name, is_other_framing })
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
     fn new(plan: &'a Plan, name: &'a str, source: &'a SourcePlan) -> Self {
         let max_bytes = match &source.kind {
             SourceKind::File(file) => file.max_event_bytes,
-            SourceKind::Http => MAX_EVENT_BYTES,
+            SourceKind::Http(_) => MAX_EVENT_BYTES,
         };
         Self {
             plan,
@@ -207,6 +207,7 @@ impl<'a> Reader<'a> {
             original: line.to_vec(),
             detail: None,
             trace: None,
+            origin: None,
             known: None,
             change_set: None,
             running: std::time::Duration::ZERO,

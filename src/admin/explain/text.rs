@@ -6,7 +6,7 @@ use super::report::{
     ExplainedBody, ExplainedDestination, ExplainedFacts, ExplainedRequest, ExplainedRoute, Explanation,
 };
 use crate::admin::words::{escaped, number, table};
-use crate::event::Timestamp;
+use crate::event::{Origin, Timestamp};
 
 /// What is not known.
 const UNKNOWN: &str = "unknown";
@@ -14,10 +14,16 @@ const UNKNOWN: &str = "unknown";
 /// The whole of it, on some lines.
 #[must_use]
 pub fn text(explanation: &Explanation) -> String {
-    let Explanation { id, sequence, time, sentence, facts, notes, routes, destinations } = explanation;
+    let Explanation { id, sequence, origin, time, sentence, facts, notes, routes, destinations } =
+        explanation;
     let place = sequence.map(|sequence| format!("  sequence {sequence}")).unwrap_or_default();
     let time = Timestamp::from_unix_micros(time.unix_seconds() * 1_000_000);
-    let mut text = format!("{sentence}\n  {id}  {time}{place}\n\nfacts\n");
+    let mut text = format!("{sentence}\n  {id}  {time}{place}\n");
+    if let Some(Origin { relay, sequence, accepted_at, .. }) = origin {
+        let relay = escaped(relay);
+        let _ = writeln!(text, "  first taken in by relay {relay} as sequence {sequence}, {accepted_at}");
+    }
+    text.push_str("\nfacts\n");
     indent(&mut text, &table(&facts_rows(facts), &[]));
     for note in notes {
         let _ = writeln!(text, "  note: {note}");
@@ -79,7 +85,12 @@ fn facts_rows(facts: &ExplainedFacts) -> Vec<Vec<String>> {
 }
 
 fn route_row(route: &ExplainedRoute) -> Vec<String> {
-    let what = match (&route.because, route.takes) {
+    vec![route.name.clone(), route_words(route)]
+}
+
+/// What a route makes of it, in words.
+pub(in crate::admin) fn route_words(route: &ExplainedRoute) -> String {
+    match (&route.because, route.takes) {
         (_, true) => format!("takes it, to {}", route.to.join(", ")),
         (Some(because), false) => format!(
             "leaves it: `{}` asks for {}, and {}",
@@ -88,8 +99,7 @@ fn route_row(route: &ExplainedRoute) -> Vec<String> {
             because.saw.as_ref().map_or("that is not known".to_owned(), |saw| format!("this is {saw}"))
         ),
         (None, false) => "leaves it: all of `unless` holds".to_owned(),
-    };
-    vec![route.name.clone(), what]
+    }
 }
 
 fn tell_destination(text: &mut String, destination: &ExplainedDestination) {

@@ -45,6 +45,8 @@ fn report(destinations: Vec<DestinationReport>) -> Report {
             version: "1.2.3".to_owned(),
             running_since: Some(at("13:02:00")),
         },
+        configuration: Default::default(),
+        findings: Vec::new(),
         sources: vec![SourceReport {
             name: "flipt".to_owned(),
             kind: Some("file".to_owned()),
@@ -62,6 +64,8 @@ fn report(destinations: Vec<DestinationReport>) -> Report {
             }],
             absent: Vec::new(),
             unreadable: Vec::new(),
+            listening: None,
+            refused: 0,
         }],
         journal: JournalReport {
             epoch: "9f3c2a".to_owned(),
@@ -158,6 +162,32 @@ fn a_stopped_relay_is_said_to_be_stopped() {
 }
 
 #[test]
+fn findings_stand_first_severe_ones_before_others() {
+    let finding = |code: &str, severe, sentence: &str| Finding {
+        code: code.to_owned(),
+        severe,
+        sentence: sentence.to_owned(),
+        remedy: Some(format!("mend {code}")),
+    };
+    let mut report = report(vec![destination("siem", "webhook", 10_204, 0)]);
+    report.findings = vec![
+        finding("poorer", false, "Flipt says too little."),
+        finding("first", true, "Flipt says nothing."),
+        finding("second", true, "Flipt is \u{1b}[31mred."),
+    ];
+    report.verdict = verdict(&report);
+    let text = report.to_string();
+    assert!(
+        text.starts_with("Flipt says nothing (and 1 finding more); siem delivers; nothing waits\n"),
+        "{text}"
+    );
+    let told = "\nSEVERE   Flipt says nothing. [first]\n         fix: mend first\n\
+                SEVERE   Flipt is \\u001b[31mred. [second]\n         fix: mend second\n\
+                WARNING  Flipt says too little. [poorer]\n         fix: mend poorer\n\nSOURCE";
+    assert!(text.contains(told), "{text}");
+}
+
+#[test]
 fn a_verdict_for_every_number_of_destinations() {
     let of = |destinations| report(destinations).verdict;
     assert_eq!(of(Vec::new()), "no destination is configured; nothing waits");
@@ -171,4 +201,30 @@ fn a_verdict_for_every_number_of_destinations() {
     assert_eq!(of(vec![blocked()]), "no destination delivers; siem is blocked since 2026-11-20: 118 wait");
     let many = of((0..5).map(|_| blocked()).chain([fine()]).collect());
     assert!(many.starts_with("1 of 6 destinations delivers; ") && many.ends_with("; and 2 more"), "{many}");
+}
+
+#[test]
+fn every_state_but_running_has_a_remedy() {
+    let fix = |state: &str, code: Option<&str>| {
+        let one = destination("out", "webhook", 1, 1);
+        remedies::of_destination(&DestinationReport {
+            state: state.to_owned(),
+            code: code.map(str::to_owned),
+            ..one
+        })
+    };
+    assert_eq!(fix("running", None), None);
+    for state in ["waiting", "blocked", "paused", "orphaned"] {
+        for code in [None, Some("http_403"), Some("http_410"), Some("network"), Some("some_day")] {
+            assert!(fix(state, code).is_some_and(|fix| !fix.ends_with('.')), "{state} {code:?}");
+        }
+    }
+    let mut report = report(vec![blocked_siem()]);
+    assert!(remedies::reassurance(&report).is_some());
+    report.destinations[0].books.dead = 1;
+    assert_eq!(remedies::reassurance(&report), None, "nobody is to be lulled");
+    report.destinations[0].books.dead = 0;
+    report.journal.disk_full = true;
+    assert_eq!(remedies::reassurance(&report), None);
+    assert!(headline(&report).contains("siem is blocked since 14:02 UTC: 118 wait"));
 }

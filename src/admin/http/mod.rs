@@ -1,0 +1,76 @@
+//! The health listener and the admin listener.
+//!
+//! Both only read. The health listener may be reached by a whole cluster, and tells nothing of events. The admin
+//! listener tells who did what: see [`guard`] for who may ask.
+
+mod admin;
+mod body;
+mod guard;
+mod health;
+mod listing;
+mod login;
+mod patience;
+mod pulse;
+mod serving;
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::Office;
+use crate::config::plan::Plan;
+
+pub use guard::Viewer;
+
+use serving::Listener;
+
+/// The two listeners of a running relay. A relay works without them: an address that cannot be had is told and
+/// tried again.
+pub struct Listeners {
+    health: Listener,
+    admin: Listener,
+    health_routes: Router,
+    admin_routes: Router,
+}
+
+impl Listeners {
+    /// Listens as the plan says. To be called within a runtime.
+    #[must_use]
+    pub fn start(office: Arc<Office>, plan: &Plan) -> Self {
+        let (health_routes, admin_routes) = (health::routes(Arc::clone(&office)), admin::routes(office));
+        Self {
+            health: Listener::start("health", plan.health.listen, health_routes.clone()),
+            admin: Listener::start("admin", plan.admin.listen, admin_routes.clone()),
+            health_routes,
+            admin_routes,
+        }
+    }
+
+    /// Listens as another plan says; what is the same goes on undisturbed. Token and `external_url` are asked of
+    /// the office with each request.
+    pub async fn apply(&mut self, plan: &Plan) {
+        let health = (plan.health.listen != self.health.asked()).then_some(plan.health.listen);
+        let admin = (plan.admin.listen != self.admin.asked()).then_some(plan.admin.listen);
+        // Both before either starts anew: one may take the other's address.
+        if health.is_some() {
+            self.health.stop().await;
+        }
+        if admin.is_some() {
+            self.admin.stop().await;
+        }
+        if let Some(address) = health {
+            self.health = Listener::start("health", address, self.health_routes.clone());
+        }
+        if let Some(address) = admin {
+            self.admin = Listener::start("admin", address, self.admin_routes.clone());
+        }
+    }
+
+    /// Ends: takes no new connection, finishes what is asked, or soon.
+    pub async fn stop(mut self) {
+        tokio::join!(self.health.stop(), self.admin.stop());
+    }
+}
+
+#[cfg(test)]
+mod tests;

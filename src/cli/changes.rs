@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 
 use super::ConfigArgs;
 use super::desk::{Desk, Failure, at_desk};
-use super::{csv, times};
 use crate::admin::words::{count, number};
 use crate::admin::{
     Answer, ChangeEntry, ChangeForm, ChangeNotes, ChangePlace, ChangeRow, ChangeSelection, ChangesAsked,
     Command,
 };
+use crate::admin::{csv, times};
 use crate::event::Timestamp;
 
 /// How far a table reaches back where nothing is said.
@@ -126,7 +126,12 @@ async fn tell(
         return Ok(None);
     }
     while let Some(next) = place {
-        let asked = ChangesAsked { selection: selection.clone(), form: format.form(), place: next };
+        let asked = ChangesAsked {
+            selection: selection.clone(),
+            form: format.form(),
+            place: next,
+            ..ChangesAsked::default()
+        };
         let Answer::Changes(page) = desk.ask(Command::Changes(asked)).await? else {
             return Err(Failure::mixed_up());
         };

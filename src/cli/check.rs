@@ -96,7 +96,7 @@ fn count(number: usize, what: &str) -> String {
 fn source_line(source: &SourcePlan) -> String {
     match &source.kind {
         SourceKind::File(file) => format!("file {}", file.paths.join(", ")),
-        SourceKind::Http => "http".into(),
+        SourceKind::Http(http) => format!("http {}", http.listen),
     }
 }
 
@@ -110,6 +110,7 @@ fn destination_line(destination: &DestinationPlan) -> String {
             SlackAccess::Bot { channel, .. } => format!("slack {}", one_line(channel, 80)),
         },
         Ok(DestinationKind::Datadog(datadog)) => format!("datadog {}", shown_url(datadog.url.expose())),
+        Ok(DestinationKind::Relay(relay)) => format!("relay {}", shown_url(relay.webhook.url.expose())),
         Err(_) => "not started".into(),
     }
 }

@@ -41,7 +41,10 @@ enum Failure {
 
 pub(super) fn run(args: &ImportArgs) -> ExitCode {
     match args.config.plan() {
-        Err(code) => code,
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::from(EXIT_USAGE)
+        }
         Ok(plan) => match know_source(&plan, &args.source) {
             Err(why) => {
                 eprintln!("{why}");

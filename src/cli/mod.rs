@@ -5,18 +5,20 @@
 mod backup;
 mod changes;
 pub mod check;
-mod csv;
 mod dead_letters;
 mod desk;
+mod doctor;
+mod edits;
 mod explain;
 mod import;
+mod migrate;
 mod pause;
 mod replay;
 mod run;
 pub mod schema;
 mod send_test;
+mod signals;
 mod status;
-mod times;
 
 use std::io::Write as _;
 
@@ -28,7 +30,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::admin::words;
 use crate::config::plan::Plan;
-use crate::config::{LoadOptions, Loaded, References, load};
+use crate::config::{LoadOptions, Loaded, Problems, References, load};
 
 /// Failed at run time.
 const EXIT_FAILURE: u8 = 1;
@@ -59,6 +61,10 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Send one clearly marked event to a destination, and tell what came back.
     SendTest(send_test::SendTestArgs),
+    /// Ask Flipt what keeps its events from coming, or makes them poorer.
+    Doctor(doctor::DoctorArgs),
+    /// Print the configuration for a Flipt that used its own webhook sink.
+    Migrate(migrate::MigrateArgs),
     /// List, show or purge what a destination would not take.
     #[command(alias = "dlq")]
     DeadLetters(dead_letters::DeadLettersArgs),
@@ -86,13 +92,16 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Loads the configuration, or prints every problem with it.
-    fn load(&self) -> Result<Loaded, ExitCode> {
-        let options = LoadOptions {
+    fn options(&self) -> LoadOptions {
+        LoadOptions {
             allow_inline_secrets: self.allow_inline_secrets,
             ..LoadOptions::from_process(self.config.clone())
-        };
-        load(&options).map_err(|problems| {
+        }
+    }
+
+    /// Loads the configuration, or prints every problem with it.
+    fn load(&self) -> Result<Loaded, ExitCode> {
+        load(&self.options()).map_err(|problems| {
             eprintln!("{problems}");
             ExitCode::from(EXIT_USAGE)
         })
@@ -106,7 +115,7 @@ impl ConfigArgs {
 
     /// What the configuration means, for those who deliver nothing: secrets may be missing, or stand in
     /// place.
-    fn plan(&self) -> Result<Plan, ExitCode> {
+    fn plan(&self) -> Result<Plan, Problems> {
         let options =
             LoadOptions { allow_inline_secrets: true, ..LoadOptions::from_process(self.config.clone()) };
         let problems = match load(&options) {
@@ -119,8 +128,7 @@ impl ConfigArgs {
         {
             return Ok(loaded.plan);
         }
-        eprintln!("{problems}");
-        Err(ExitCode::from(EXIT_USAGE))
+        Err(problems)
     }
 }
 
@@ -148,6 +156,8 @@ pub fn main() -> ExitCode {
         Command::Changes(args) => changes::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::SendTest(args) => send_test::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),

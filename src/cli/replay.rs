@@ -7,7 +7,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::desk::{Desk, Failure, at_desk};
-use super::{ConfigArgs, EXIT_FAILURE, print, times};
+use super::{ConfigArgs, EXIT_FAILURE, print};
+use crate::admin::times;
 use crate::admin::words::{count, moment, number};
 use crate::admin::{Answer, Command, Preview};
 use crate::event::{EventId, Timestamp};

@@ -11,9 +11,10 @@ pub mod envelope;
 mod excerpt;
 pub mod file;
 pub mod links;
+pub mod notice;
 pub mod redact;
+pub mod relay;
 pub mod retry_after;
-pub mod signing;
 pub mod slack;
 pub mod telling;
 pub mod template;
@@ -22,6 +23,8 @@ pub mod webhook;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::golden;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +33,8 @@ use std::time::Duration;
 use crate::config::plan::BatchPlan;
 use crate::config::secret::Secret;
 use crate::event::{BatchId, EventId, StoredRecord, Timestamp};
+
+pub use notice::{Notice, NoticeKind};
 
 /// A record on its way to a destination, with what the plan says about it.
 #[derive(Debug, Clone)]
@@ -200,6 +205,17 @@ pub enum Response {
     },
 }
 
+impl Response {
+    /// The status code of an HTTP answer.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Written => None,
+            Self::Http { status, .. } => Some(*status),
+        }
+    }
+}
+
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -225,6 +241,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// In one stable word: `delivered`, `retry`, `rejected`, `blocked`.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Retry { .. } => "retry",
+            Self::Rejected(_) => "rejected",
+            Self::Blocked { .. } => "blocked",
+        }
+    }
+}
+
 /// A destination: two pure functions and its limits.
 pub trait Destination: Send + Sync {
     /// What it takes at once.
@@ -236,6 +265,12 @@ pub trait Destination: Send + Sync {
     /// How a record waits for company here.
     fn company(&self, _delivery: &Delivery) -> Company {
         Company::default()
+    }
+
+    /// Turns a problem of the relay into requests; `None` where this destination has no form for one. Pure, like
+    /// [`Destination::render`]; what comes back is read by [`Destination::classify`].
+    fn notice(&self, _notice: &Notice, _context: &RenderContext) -> Option<Vec<Request>> {
+        None
     }
 
     /// Reads what came back at `now`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Company, Delivery, Destination, Limits, Outcome, RenderContext, Rendered, Response};
+use super::{
+    Company, Delivery, Destination, Limits, Notice, Outcome, RenderContext, Rendered, Request, Response,
+};
 use crate::config::plan::{RedactPlan, Redaction};
 use crate::event::{Framing, Known, Late, Place, RawText, RecordKind, StoredRecord, Timestamp};
 use crate::flipt::{self, Ahead, AuditEvent, Fate, rewrite_event, rewrite_fields};
@@ -42,6 +44,11 @@ impl Destination for Redacted {
     fn company(&self, delivery: &Delivery) -> Company {
         // Nothing of it goes anywhere.
         self.inner.company(delivery)
+    }
+
+    fn notice(&self, notice: &Notice, context: &RenderContext) -> Option<Vec<Request>> {
+        // It holds nothing of events.
+        self.inner.notice(notice, context)
     }
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {
@@ -87,6 +94,7 @@ fn told_as(record: &StoredRecord, (original, known): (String, Option<Box<str>>))
         order_key: record.order_key.clone(),
         detail: record.detail.clone(),
         trace: record.trace.clone(),
+        origin: record.origin.clone(),
         change_set: record.change_set.clone(),
         running: record.running,
     }

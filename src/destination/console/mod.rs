@@ -2,7 +2,9 @@
 
 use super::envelope::envelope;
 use super::telling::{Tone, sentence};
-use super::{Delivery, Destination, Limits, Outbound, Outcome, RenderContext, Rendered, Request, Response};
+use super::{
+    Delivery, Destination, Limits, Notice, Outbound, Outcome, RenderContext, Rendered, Request, Response,
+};
 use crate::config::plan::{BatchPlan, ConsolePlan};
 use crate::event::Timestamp;
 
@@ -42,6 +44,12 @@ impl Destination for Console {
             requests: vec![Outbound { members, request: Request::Stdout(bytes) }],
             ..Rendered::default()
         }
+    }
+
+    fn notice(&self, notice: &Notice, _: &RenderContext) -> Option<Vec<Request>> {
+        let mut bytes = if self.plan.json { notice.envelope() } else { notice.line().into_bytes() };
+        bytes.push(b'\n');
+        Some(vec![Request::Stdout(bytes)])
     }
 
     fn classify(&self, response: &Response, _: Timestamp) -> Outcome {

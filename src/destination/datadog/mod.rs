@@ -3,6 +3,7 @@
 mod answer;
 mod cut;
 mod gist;
+mod problem;
 pub mod tags;
 mod texts;
 mod time;
@@ -17,7 +18,7 @@ use super::links::Links;
 use super::telling::{Account, Nature, accounts, refused};
 use super::webhook::USER_AGENT;
 use super::{
-    Company, Delivery, Destination, Grouping, HttpRequest, Limits, Outbound, Outcome, RenderContext,
+    Company, Delivery, Destination, Grouping, HttpRequest, Limits, Notice, Outbound, Outcome, RenderContext,
     Rendered, Request, Response,
 };
 use crate::config::plan::{DatadogApi, DatadogPlan};
@@ -69,13 +70,18 @@ impl Datadog {
             DatadogApi::V1 => v1::body(&gist),
             DatadogApi::V2 => v2::body(&gist),
         };
+        self.posted(body, context.replay)
+    }
+
+    /// The request that sends an event.
+    fn posted(&self, body: serde_json::Value, is_replay: bool) -> Request {
         let header = |name: &str, value: Secret| (name.to_owned(), value);
         let mut headers = vec![
             header("content-type", Secret::new("application/json")),
             header("user-agent", Secret::new(USER_AGENT)),
             header("dd-api-key", self.plan.api_key.clone()),
         ];
-        if context.replay {
+        if is_replay {
             headers.push(header("audit-relay-replay", Secret::new("true")));
         }
         headers.extend(self.plan.app_key.iter().map(|key| header("dd-application-key", key.clone())));
@@ -121,6 +127,10 @@ impl Destination for Datadog {
 
     fn company(&self, delivery: &Delivery) -> Company {
         Company { is_left_out: self.leaves_out_early(delivery), ..Company::default() }
+    }
+
+    fn notice(&self, notice: &Notice, _: &RenderContext) -> Option<Vec<Request>> {
+        Some(vec![self.posted(problem::body(notice, &self.plan), false)])
     }
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {

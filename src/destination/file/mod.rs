@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use super::envelope::envelope;
-use super::{Delivery, Destination, Limits, Outbound, Outcome, RenderContext, Rendered, Request, Response};
+use super::{
+    Delivery, Destination, Limits, Notice, Outbound, Outcome, RenderContext, Rendered, Request, Response,
+};
 use crate::config::plan::{BatchPlan, FileDestinationPlan};
 use crate::event::Timestamp;
 
@@ -43,6 +45,12 @@ impl Destination for NdjsonFile {
             rendered.requests.push(Outbound { members, request });
         }
         rendered
+    }
+
+    fn notice(&self, notice: &Notice, context: &RenderContext) -> Option<Vec<Request>> {
+        let mut bytes = notice.envelope();
+        bytes.push(b'\n');
+        Some(vec![Request::AppendFile { path: path_at(&self.plan.path, context.now), bytes }])
     }
 
     fn classify(&self, response: &Response, _: Timestamp) -> Outcome {

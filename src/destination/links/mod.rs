@@ -62,7 +62,7 @@ impl Links {
     /// The links of an account, the one into Flipt first; without those that say what it does not have.
     #[must_use]
     pub fn of(&self, account: &Account<'_>) -> Vec<Link> {
-        let mut links: Vec<Link> = self.flipt(account).into_iter().collect();
+        let mut links: Vec<Link> = self.flipt(account).into_iter().chain(self.history(account)).collect();
         if !self.templates.is_empty() {
             let values = Values::of(account, &self.owners);
             links.extend(self.templates.iter().filter_map(|(title, template)| {
@@ -91,6 +91,23 @@ impl Links {
         };
         let url = format!("{base}/#/namespaces/{namespace}/{page}");
         (url.len() <= MAX_ADDRESS_BYTES).then(|| Link { title: title.to_owned(), url })
+    }
+}
+
+impl Links {
+    /// What the status page knows of the flag or segment, deleted or not.
+    fn history(&self, account: &Account<'_>) -> Option<Link> {
+        let base = self.plan.history.as_ref()?;
+        let subject = account.subject.as_ref()?;
+        let kind = match subject.kind {
+            EntityKind::Flag => "flag",
+            EntityKind::Segment => "segment",
+            _ => return None,
+        };
+        let key = short(subject.key.as_deref()?)?;
+        let environment = account.environment.as_deref().map(|name| format!("environment={}&", value(name)));
+        let url = format!("{base}/?{}{kind}={key}#changes", environment.unwrap_or_default());
+        (url.len() <= MAX_ADDRESS_BYTES).then(|| Link { title: "History".to_owned(), url })
     }
 }
 

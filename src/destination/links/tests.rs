@@ -16,7 +16,7 @@ fn event(noun: &str, payload: &serde_json::Value) -> Vec<Delivery> {
 
 fn links(deliveries: &[Delivery], urls: &[&str]) -> Vec<String> {
     let link = |url: &&str| LinkPlan { title: "A".into(), url: (*url).to_owned() };
-    let plan = LinksPlan { flipt: None, instance: None, templates: urls.iter().map(link).collect() };
+    let plan = LinksPlan { templates: urls.iter().map(link).collect(), ..LinksPlan::default() };
     let owner = Owner {
         flags: vec![Pattern::new("check*".to_owned())],
         segments: Vec::new(),
@@ -87,7 +87,7 @@ fn flags_and_segments_have_a_page_in_flipt() {
         let plan = LinksPlan {
             flipt: Some("https://flipt.example.com".into()),
             instance: instance.map(str::to_owned),
-            templates: Vec::new(),
+            ..LinksPlan::default()
         };
         let accounts = accounts(deliveries);
         Links::new(Arc::new(plan)).of(&accounts.told[0])
@@ -118,5 +118,21 @@ proptest! {
             let read = url::Url::parse(&url).unwrap();
             prop_assert!(matches!(read.scheme(), "http" | "https") && read.username().is_empty());
         }
+    }
+}
+
+#[test]
+fn the_history_of_a_flag_is_on_the_status_page_also_when_it_is_gone() {
+    let plan = LinksPlan { history: Some("https://audit.example.com".into()), ..LinksPlan::default() };
+    let links = Links::new(Arc::new(plan));
+    for action in ["created", "deleted"] {
+        let event = serde_json::json!({
+            "type": "flag", "action": action, "payload": {"key": "a&b", "namespace_key": "default"},
+            "timestamp": "2026-11-22T14:14:02Z"
+        });
+        let deliveries = deliveries(&event.to_string());
+        let made = links.of(&accounts(&deliveries).told[0]);
+        let url = "https://audit.example.com/?environment=production&flag=a%26b#changes";
+        assert_eq!(made, [Link { title: "History".into(), url: url.into() }], "{action}");
     }
 }

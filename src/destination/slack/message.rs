@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::mrkdwn::{Line, width};
 use crate::destination::links::{Link, Links};
-use crate::destination::telling::{self, Account, Nature, Role, Row, Tone};
+use crate::destination::telling::{Account, Nature, Role, Row, Tone};
 use crate::event::Timestamp;
 use crate::event::text::{one_line, thousands};
 use crate::routing::Owners;
@@ -140,7 +140,7 @@ impl Teller<'_> {
     pub(super) fn one(&self, account: &Account<'_>) -> Message {
         let first = self.first(self.headline(account));
         let mut message = Message::about(&first);
-        if is_test(account) {
+        if account.is_test() {
             message.tell(&[first], 0);
             message.small(&joined(self.times(&[account])));
             return message;
@@ -163,8 +163,8 @@ impl Teller<'_> {
     /// What happened, in a line.
     pub(super) fn headline(&self, account: &Account<'_>) -> Line {
         let mut line = Line::default();
-        line.emoji(emoji(account)).emoji(" ");
-        if is_test(account) {
+        line.emoji(account.emoji()).emoji(" ");
+        if account.is_test() {
             line.plain(TEST);
             return line;
         }
@@ -355,28 +355,6 @@ fn row(row: &Row) -> Line {
         None => line.bold(new),
     };
     line
-}
-
-fn emoji(account: &Account<'_>) -> &'static str {
-    match (account.nature, account.story.headline.tone) {
-        _ if is_test(account) => "🧪",
-        (Nature::Denied, _) | (_, Tone::Denied) => "⛔",
-        (Nature::Record, _) | (_, Tone::Warning) => "⚠️",
-        (_, Tone::On) => "🟢",
-        (_, Tone::Off) => "🔴",
-        (_, Tone::Rollout | Tone::Split) => "🎚️",
-        (_, Tone::Segment) => "👥",
-        (_, Tone::Text) => "✏️",
-        (_, Tone::Access) => "🔑",
-        (_, Tone::Late) => "🕓",
-        (_, Tone::Deleted) => "🗑️",
-        (_, Tone::Other) => "⚙️",
-    }
-}
-
-/// Whether it tells of nothing but a test.
-fn is_test(account: &Account<'_>) -> bool {
-    account.deliveries.iter().all(|delivery| telling::is_test(delivery))
 }
 
 pub(super) fn words(text: &str) -> Line {

@@ -4,6 +4,7 @@ mod answer;
 mod digest;
 mod message;
 mod mrkdwn;
+mod problem;
 mod ranks;
 mod summary;
 
@@ -17,7 +18,7 @@ use super::links::Links;
 use super::telling::{accounts, is_urgent, refused};
 use super::webhook::USER_AGENT;
 use super::{
-    Company, Delivery, Destination, Grouping, HttpRequest, Limits, Outbound, Outcome, RenderContext,
+    Company, Delivery, Destination, Grouping, HttpRequest, Limits, Notice, Outbound, Outcome, RenderContext,
     Rendered, Request, Response, Seldom,
 };
 use crate::config::plan::{SlackAccess, SlackPlan};
@@ -112,6 +113,10 @@ impl Destination for Slack {
         let members = ids.filter(|id| !left_out.contains(id)).collect();
         let requests = vec![Outbound { members, request: self.request(message) }];
         Rendered { requests, left_out, ..Rendered::default() }
+    }
+
+    fn notice(&self, notice: &Notice, _: &RenderContext) -> Option<Vec<Request>> {
+        Some(vec![self.request(problem::message(notice))])
     }
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::reading::{Reading, Source};
-use super::{Sentence, Story, compose, records, tell_one};
+use super::{Sentence, Story, Tone, compose, is_test, records, tell_one};
 use crate::destination::Delivery;
 use crate::destination::envelope::Opened;
 use crate::destination::redact::MASK;
@@ -158,6 +158,31 @@ pub struct Account<'a> {
 }
 
 impl Account<'_> {
+    /// What it is about at first sight, in one character.
+    #[must_use]
+    pub fn emoji(&self) -> &'static str {
+        match (self.nature, self.story.headline.tone) {
+            _ if self.is_test() => "🧪",
+            (Nature::Denied, _) | (_, Tone::Denied) => "⛔",
+            (Nature::Record, _) | (_, Tone::Warning) => "⚠️",
+            (_, Tone::On) => "🟢",
+            (_, Tone::Off) => "🔴",
+            (_, Tone::Rollout | Tone::Split) => "🎚️",
+            (_, Tone::Segment) => "👥",
+            (_, Tone::Text) => "✏️",
+            (_, Tone::Access) => "🔑",
+            (_, Tone::Late) => "🕓",
+            (_, Tone::Deleted) => "🗑️",
+            (_, Tone::Other) => "⚙️",
+        }
+    }
+
+    /// Whether it tells of nothing but a test.
+    #[must_use]
+    pub fn is_test(&self) -> bool {
+        self.deliveries.iter().all(|delivery| is_test(delivery))
+    }
+
     /// The place of its first record in the journal: times of events may be equal, or of another clock.
     #[must_use]
     pub fn first_sequence(&self) -> u64 {

@@ -3,8 +3,8 @@
 use super::phrase::Line;
 use super::words::{count, name};
 use super::{Role, Sentence, Tone};
-use crate::event::StoredRecord;
 use crate::event::text::one_line;
+use crate::event::{Origin, StoredRecord};
 use crate::journal::{Act, ActKind};
 
 const REASON_CHARACTERS: usize = 200;
@@ -13,14 +13,14 @@ const REASON_CHARACTERS: usize = 200;
 pub(super) fn tell(record: &StoredRecord) -> Sentence {
     let mut line = Line::new();
     match serde_json::from_slice::<Act>(&record.original) {
-        Ok(act) => told(&mut line, &act),
+        Ok(act) => told(&mut line, &act, record.origin.as_ref()),
         // As a later release may write one.
         Err(_) => drop(line.plain("An operator acted on the relay")),
     }
     line.end(Tone::Other)
 }
 
-fn told(line: &mut Line, act: &Act) {
+fn told(line: &mut Line, act: &Act, origin: Option<&Origin>) {
     let by = match &*act.by {
         "audit-relay" | "" => "The relay".into(),
         other => name(other),
@@ -44,6 +44,7 @@ fn told(line: &mut Line, act: &Act) {
                 many("record").unwrap_or_else(|| "records".into())
             )
         }
+        ActKind::Configure => "applied another configuration".to_owned(),
         ActKind::Release => format!("let go of {destination}"),
         ActKind::Rename => match act.detail.get("renamed_from").and_then(serde_json::Value::as_str) {
             Some(from) => format!("took over the place of destination {} for {destination}", name(from)),
@@ -51,6 +52,9 @@ fn told(line: &mut Line, act: &Act) {
         },
     };
     line.add(Role::Actor, &by).plain(" ").plain(&what);
+    if let Some(origin) = origin {
+        line.plain(&format!(" of relay {}", name(&origin.relay)));
+    }
     if act.act == ActKind::Release
         && let Some(records) = many("waiting record")
     {

@@ -22,7 +22,9 @@ pub(super) fn tell(delivery: &Delivery) -> Sentence {
     let warning = |what: &str, message: &str| {
         let mut line = Line::new();
         let message = one_line(message, MESSAGE_CHARACTERS);
-        line.plain(&format!("{what} (source {}): {message}", name(&record.source)));
+        let origin = record.origin.as_ref().map(|origin| format!(", from relay {}", name(&origin.relay)));
+        let origin = origin.unwrap_or_default();
+        line.plain(&format!("{what} (source {}{origin}): {message}", name(&record.source)));
         line.end(Tone::Warning)
     };
     match record.kind {

@@ -111,6 +111,7 @@ fn record(kind: RecordKind, original: Vec<u8>, detail: Option<String>) -> Stored
         original,
         detail,
         trace: None,
+        origin: None,
         known: None,
         change_set: None,
         running: Duration::ZERO,

@@ -47,6 +47,7 @@ fn around() -> Surroundings {
             title: "Runbook".into(),
             url: "https://wiki.example.com/{{ team }}/{{ key }}".into(),
         }],
+        ..LinksPlan::default()
     };
     Surroundings { owners: Arc::new(owners), links: Arc::new(links) }
 }

@@ -8,7 +8,7 @@ use crate::destination::envelope::envelope;
 use crate::destination::telling::sentence;
 use crate::event::{Framing, Known, RecordKind};
 
-fn validator() -> jsonschema::Validator {
+pub(super) fn validator() -> jsonschema::Validator {
     let schema: Value = serde_json::from_str(include_str!("../../../docs/envelope.schema.json")).unwrap();
     jsonschema::meta::validate(&schema).unwrap();
     jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap()

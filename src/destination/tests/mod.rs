@@ -5,6 +5,7 @@ mod datadog;
 mod envelope;
 mod file;
 mod redact;
+mod relay;
 mod slack;
 mod telling;
 mod template;
@@ -34,7 +35,7 @@ pub(super) const FILES: [&str; 8] = [
 ];
 
 /// Compares with a file of `tests/golden`; `UPDATE_GOLDEN=1` writes it anew.
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = format!("{}/tests/golden/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
@@ -79,6 +80,7 @@ pub(super) fn record(
         original,
         detail,
         trace: None,
+        origin: None,
         known: None,
         change_set: None,
         running: std::time::Duration::ZERO,

@@ -8,7 +8,7 @@ use super::problem::nearest;
 use super::scalars::{Scalar, Size, form, is_secret_address};
 use super::schema;
 use super::secrets::{Reference, References};
-use super::walk::{Spot, Walk, describe, words};
+use super::walk::{Spot, Walk, describe, lone_word, words};
 
 /// What people are told to write instead of a secret.
 const REFERENCE: &str = "`{env: NAME}` or `{file: PATH}`";
@@ -69,8 +69,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A problem; where a destination, or what asks Flipt, lacks the value of a reference, one that stops it
-    /// alone.
+    /// A problem; where a destination, the check of pushes, or what asks Flipt lacks the value of a reference, one
+    /// that stops it alone.
     fn refuse(
         &mut self,
         spot: Spot<'_>,
@@ -85,6 +85,12 @@ impl Walk<'_> {
                 let key = spot.path.strip_prefix("destinations.").unwrap_or_default();
                 let reason = format!("{}: {message}", key.split_once('.').map_or(key, |(_, key)| key));
                 self.found.blocked.entry(destination.to_owned()).or_insert(reason);
+                self.found.missing.push(problem);
+            }
+            None if referenced && pushes_need(spot.path).is_some() => {
+                let (source, key) = pushes_need(spot.path).unwrap_or_default();
+                let reason = format!("{key}: {message}");
+                self.found.blocked_sources.entry(source.to_owned()).or_insert(reason);
                 self.found.missing.push(problem);
             }
             None if referenced && matches!(spot.path, "flipt.url" | "flipt.token") => {
@@ -238,12 +244,19 @@ impl Walk<'_> {
     }
 }
 
+/// The source and the key, where a path leads to what pushes are checked by.
+fn pushes_need(path: &str) -> Option<(&str, &str)> {
+    let (source, key) = path.strip_prefix("sources.")?.split_once('.')?;
+    (key == "bearer" || key.starts_with("signing")).then_some((source, key))
+}
+
 /// What a schema expects, in words.
 pub(super) fn expected(root: &Json, schema: &Json) -> Option<String> {
     let schema = schema::resolve(root, schema);
     if schema.get("x-many").is_some() {
         let one = expected(root, schema.pointer("/anyOf/0")?)?;
-        return Some(format!("{one}, or a list of such"));
+        let word = lone_word(schema).map(|word| format!(", or `{word}`")).unwrap_or_default();
+        return Some(format!("{one}, or a list of such{word}"));
     }
     if schema.get("oneOf").is_some() {
         return Some("a map with a `type`".into());

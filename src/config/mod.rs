@@ -8,6 +8,8 @@ pub mod secret;
 
 mod build;
 mod defaults;
+mod difference;
+mod foreign;
 mod include;
 mod layers;
 mod leaf;
@@ -19,13 +21,17 @@ mod scalars;
 mod schema;
 mod secrets;
 mod walk;
+mod watch;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
 pub use defaults::shown_defaults;
-pub use load::{DEFAULT_PATH, LoadOptions, Loaded, PATH_VARIABLE, load};
+pub use difference::{Changes, Difference};
+pub(crate) use foreign::{Tree, read_tree};
+pub use load::{DEFAULT_PATH, LoadOptions, Loaded, PATH_VARIABLE, data_dir, load};
 pub use problem::{Place, Problem, Problems};
 pub use schema::published as json_schema;
 pub use secrets::References;
+pub use watch::{Watched, Watcher};

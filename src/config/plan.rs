@@ -32,10 +32,12 @@ pub struct Plan {
     /// How many bytes of dead letters are kept in the journal; older ones move to a file. At most an eighth of
     /// the journal's size: they pin their records.
     pub dead_letters_max_bytes: u64,
-    /// The health listener; its work comes with a later version.
-    pub health_listen: SocketAddr,
-    /// The admin listener; its work comes with a later version.
-    pub admin_listen: SocketAddr,
+    /// The listener for probes and metrics.
+    pub health: HealthPlan,
+    /// The listener for the status page.
+    pub admin: AdminPlan,
+    /// Who is told of what needs a person; `None`: nobody.
+    pub problems: Option<ProblemsPlan>,
     /// What is logged, and how.
     pub log: LogPlan,
     /// How long a shutdown may deliver what waits.
@@ -61,7 +63,7 @@ impl Plan {
 }
 
 /// A Flipt that answers questions.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FliptPlan {
     /// Its address for the relay.
     pub url: Arc<Secret>,
@@ -108,6 +110,8 @@ pub struct SourcePlan {
     pub environment: Option<Arc<str>>,
     /// Whether it sees every change of its Flipt; where it does not, no state before a change is told.
     pub single_writer: bool,
+    /// A silence longer than this is a problem.
+    pub silent_after: Option<Duration>,
     /// What it is.
     pub kind: SourceKind,
 }
@@ -117,8 +121,8 @@ pub struct SourcePlan {
 pub enum SourceKind {
     /// Tails files.
     File(FileSourcePlan),
-    /// Takes pushes; its work comes with a later version.
-    Http,
+    /// Takes pushes.
+    Http(HttpSourcePlan),
 }
 
 /// A source that tails files.
@@ -144,6 +148,52 @@ pub struct FileSourcePlan {
     pub watch: WatchMode,
 }
 
+/// A source that takes pushes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HttpSourcePlan {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The signatures of which a push must carry one; none: it need not carry any. `Err` says why none can be
+    /// checked now (a missing secret): nothing is taken then.
+    pub signing: Result<Vec<SigningPlan>, String>,
+    /// The token that a push must carry.
+    pub bearer: Option<Secret>,
+    /// The certificate to serve TLS with, and where clients must show one, whom to trust.
+    pub tls: TlsPlan,
+    /// The largest body that is taken, in bytes.
+    pub max_body_bytes: usize,
+}
+
+/// The listener for probes and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthPlan {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+/// The listener for the status page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminPlan {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The token that readers must send; beyond loopback there is always one.
+    pub token: Option<Secret>,
+    /// Its address for people, without a slash at its end.
+    pub external_url: Option<String>,
+}
+
+/// Who is told of what needs a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProblemsPlan {
+    /// The destinations, in the order in which they are asked: the first that is well and not concerned itself
+    /// tells.
+    pub to: Vec<String>,
+    /// How long a problem must last.
+    pub after: Duration,
+    /// How often it is told again while it lasts.
+    pub repeat: Duration,
+}
+
 /// How changes of files are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WatchMode {
@@ -163,7 +213,7 @@ pub enum ReadFrom {
 }
 
 /// One destination.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationPlan {
     /// The word of its `type`, also where it cannot work.
     pub type_word: &'static str,
@@ -257,6 +307,14 @@ pub struct TlsPlan {
     pub identity: Option<(PathBuf, PathBuf)>,
 }
 
+impl TlsPlan {
+    /// The files that it names.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let identity = self.identity.clone().map(|(cert, key)| [cert, key]);
+        self.ca.clone().into_iter().chain(identity.into_iter().flatten())
+    }
+}
+
 /// How records are grouped into requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPlan {
@@ -289,7 +347,7 @@ pub enum DeliverSince {
 }
 
 /// What a destination is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DestinationKind {
     /// HTTP requests.
     Webhook(WebhookPlan),
@@ -301,6 +359,8 @@ pub enum DestinationKind {
     Slack(Box<SlackPlan>),
     /// Events in Datadog.
     Datadog(Box<DatadogPlan>),
+    /// Another relay.
+    Relay(Box<RelayPlan>),
 }
 
 /// What messages for people say beside the event itself.
@@ -326,6 +386,8 @@ pub struct LinksPlan {
     pub flipt: Option<String>,
     /// The instance that this Flipt is; `None`: the only one there is.
     pub instance: Option<String>,
+    /// The status page's address for people; no slash at its end.
+    pub history: Option<String>,
     /// Further links, in order.
     pub templates: Vec<LinkPlan>,
 }
@@ -340,7 +402,7 @@ pub struct LinkPlan {
 }
 
 /// A Slack channel.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlackPlan {
     /// How it is reached.
     pub access: SlackAccess,
@@ -351,7 +413,7 @@ pub struct SlackPlan {
 }
 
 /// How a Slack channel is reached.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlackAccess {
     /// An incoming webhook: its address says the channel, and is the credential.
     Webhook(Arc<Secret>),
@@ -367,7 +429,7 @@ pub enum SlackAccess {
 }
 
 /// Datadog's events.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatadogPlan {
     /// The site: `datadoghq.eu`.
     pub site: &'static str,
@@ -404,8 +466,17 @@ pub enum DatadogApi {
     V2,
 }
 
+/// Another relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayPlan {
+    /// This relay's own name, by which the other knows where records are from.
+    pub name: String,
+    /// Address, credentials and signatures, as those of a webhook.
+    pub webhook: WebhookPlan,
+}
+
 /// A webhook.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookPlan {
     /// Where to.
     pub url: Arc<Secret>,
@@ -461,7 +532,7 @@ pub enum BatchEncoding {
 }
 
 /// One signature scheme with its secrets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SigningPlan {
     /// How to sign.
     pub scheme: SigningScheme,

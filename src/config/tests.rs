@@ -1,11 +1,13 @@
 //! The configuration as people meet it: messages, defaults, layers, secrets.
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::*;
 
 mod datadog;
 mod delivering;
 mod instances;
+mod intake;
 mod language;
 mod layering;
 mod linking;
@@ -14,10 +16,12 @@ mod messages;
 mod owning;
 mod privacy;
 mod redacting;
+mod relaying;
 mod robustness;
 mod samples;
 mod schema;
 mod slack;
+mod telling;
 
 /// A directory with files, and a configuration loaded from it.
 struct Desk {

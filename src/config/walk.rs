@@ -32,6 +32,8 @@ pub(super) struct Found {
     pub(super) notes: Vec<Problem>,
     /// Destinations that lack the value of a reference, and why.
     pub(super) blocked: BTreeMap<String, String>,
+    /// Sources that lack what they check pushes by, and why.
+    pub(super) blocked_sources: BTreeMap<String, String>,
     /// That the address or the token of Flipt lacks the value of a reference.
     pub(super) flipt_is_blocked: bool,
     /// The same as problems.
@@ -131,6 +133,9 @@ impl<'a> Walk<'a> {
     /// A list that may be written as its only item.
     fn many(&mut self, schema: &'a Json, spot: Spot<'_>) -> Option<Json> {
         let list = schema.pointer("/anyOf/1")?;
+        if let (Some(word), Some(text)) = (lone_word(schema), spot.value.as_str()) {
+            return if text == word { Some(word.into()) } else { self.wrong_type(schema, spot) };
+        }
         if let Value::Array(_, items) = spot.value {
             return Some(self.list(list, items, spot));
         }
@@ -310,6 +315,11 @@ impl<'a> Walk<'a> {
 /// The name of a kind.
 fn kind_name(kind: &Json) -> Option<&str> {
     kind.pointer("/properties/type/const").and_then(Json::as_str)
+}
+
+/// The word that may stand in place of a list.
+pub(super) fn lone_word(schema: &Json) -> Option<&str> {
+    schema.pointer("/anyOf/2/const").and_then(Json::as_str)
 }
 
 /// A path and one more key.

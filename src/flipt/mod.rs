@@ -9,6 +9,7 @@ mod event;
 pub mod family;
 mod fields;
 mod framing;
+mod go;
 mod keys;
 mod line;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub(crate) use event::with_event;
 pub use event::{Actor, AuditEvent, ParseEventError};
 pub(crate) use fields::{Fields, in_compact_form};
 pub use framing::{CriLine, Found, FramingError, find, unwrap};
+pub use go::go_duration;
 pub use keys::{keys, keys_and_news};
 pub use line::{LineKind, read_line};
 pub use news::MAX_STATE_BYTES;

@@ -200,6 +200,14 @@ impl RouteTable {
         self.routes.iter().any(|route| route.goes_to(destination) && route.takes(facts))
     }
 
+    /// As much of it as decides what goes to `destination`: two tables that are alike in this decide alike.
+    #[must_use]
+    pub fn for_destination(&self, destination: &str) -> Self {
+        let routes = self.routes.iter().filter(|route| route.goes_to(destination));
+        let routes = routes.map(|route| Route { to: vec![destination.to_owned()], ..route.clone() });
+        Self { routes: routes.collect(), ..self.clone() }
+    }
+
     /// What each route makes of the record, in the order of writing.
     #[must_use]
     pub fn decisions(&self, facts: &Facts<'_>) -> Vec<(&Route, RouteDecision)> {

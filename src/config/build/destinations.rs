@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sources::is_glob;
-use super::{Judge, datadog, fingerprint, redact, slack, webhook};
+use super::{Judge, datadog, fingerprint, redact, relay, slack, webhook};
 use crate::config::plan::{
     BatchPlan, ConsolePlan, DeliverSince, DestinationKind, DestinationPlan, FileDestinationPlan, RatePlan,
     RetryPlan, Surroundings, TlsPlan,
@@ -35,10 +35,7 @@ pub(super) fn build(
             Destination::Datadog(datadog) => {
                 ("datadog", Ok(datadog::datadog(&path, datadog, raw, around, judge)))
             }
-            Destination::Relay(relay) => {
-                let _ = webhook::signing(&path, &relay.signing.0, judge);
-                ("relay", Err(later("relay")))
-            }
+            Destination::Relay(relay) => ("relay", relay::relay(&path, relay, raw, judge)),
             Destination::Otlp(_) => ("otlp", Err(later("otlp"))),
         };
         let is_later = kind.as_ref().is_err_and(|why| why.ends_with(NOT_YET));
@@ -56,6 +53,7 @@ pub(super) fn build(
             Destination::Webhook(webhook) => connection(webhook.tls.as_ref(), webhook.proxy.as_ref()),
             Destination::Slack(slack) => connection(slack.tls.as_ref(), slack.proxy.as_ref()),
             Destination::Datadog(datadog) => connection(datadog.tls.as_ref(), datadog.proxy.as_ref()),
+            Destination::Relay(relay) => connection(relay.tls.as_ref(), relay.proxy.as_ref()),
             _ => (TlsPlan::default(), None),
         };
         renamed_from(name, common, raw, judge);
@@ -65,13 +63,15 @@ pub(super) fn build(
         }
         let takes_any_age =
             matches!(destination, Destination::Datadog(datadog) if datadog.send_with_current_time);
+        let plan = plan(&path, word, common, takes_any_age, raw, judge);
         let plan = DestinationPlan {
             type_word: word,
             kind,
             keeps_place: !is_later,
+            batch: if word == "relay" { relay::batch(&path, plan.batch, judge) } else { plan.batch },
             tls: connection.0,
             proxy: connection.1,
-            ..plan(&path, word, common, takes_any_age, raw, judge)
+            ..plan
         };
         plans.insert(name.clone(), DestinationPlan { fingerprint: fingerprint::of(&plan), ..plan });
     }
@@ -207,15 +207,16 @@ fn renamed_from(name: &str, common: &Common, raw: &Raw, judge: &mut Judge<'_>) {
 
 /// Certificates and proxy.
 fn connection(tls: Option<&Tls>, proxy: Option<&UrlText>) -> (TlsPlan, Option<Secret>) {
-    let tls = tls.map(|tls| TlsPlan {
+    (tls.map(certificates).unwrap_or_default(), proxy.map(|proxy| proxy.0.clone()))
+}
+
+/// Where the certificates are.
+pub(super) fn certificates(tls: &Tls) -> TlsPlan {
+    let identity = tls.cert.as_ref().zip(tls.key.as_ref());
+    TlsPlan {
         ca: tls.ca.as_ref().map(|path| path.0.clone().into()),
-        identity: tls
-            .cert
-            .as_ref()
-            .zip(tls.key.as_ref())
-            .map(|(cert, key)| (cert.0.clone().into(), key.0.clone().into())),
-    });
-    (tls.unwrap_or_default(), proxy.map(|proxy| proxy.0.clone()))
+        identity: identity.map(|(cert, key)| (cert.0.clone().into(), key.0.clone().into())),
+    }
 }
 
 fn file(

@@ -27,7 +27,12 @@ fn secrets(plan: &DestinationPlan) -> [u8; 32] {
         hash.update(secret.expose());
     };
     plan.proxy.iter().for_each(&mut take);
-    if let Ok(DestinationKind::Webhook(WebhookPlan { url, headers, signing, format, .. })) = &plan.kind {
+    let webhook = match &plan.kind {
+        Ok(DestinationKind::Webhook(webhook)) => Some(webhook),
+        Ok(DestinationKind::Relay(relay)) => Some(&relay.webhook),
+        _ => None,
+    };
+    if let Some(WebhookPlan { url, headers, signing, format, .. }) = webhook {
         take(url);
         headers.iter().for_each(|(_, value)| take(value));
         signing.iter().flat_map(|signing| &signing.secrets).for_each(&mut take);

@@ -23,6 +23,7 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> LinksPlan {
     LinksPlan {
         flipt: flipt.map(|url| url.0.expose().trim_end_matches('/').to_owned()),
         instance: raw.flipt.instance.as_ref().map(|name| name.0.clone()),
+        history: super::listeners::external_url(raw),
         templates,
     }
 }

@@ -36,11 +36,15 @@ pub(super) fn group_wait(
 
 /// Whether what is sent there crosses a network that others may read.
 pub(super) fn is_in_the_clear(url: &Url) -> bool {
-    let is_here = match url.host() {
+    url.scheme() == "http" && !is_this_machine(url)
+}
+
+/// Whether what is sent there stays on this machine.
+pub(super) fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    url.scheme() == "http" && !is_here
+    }
 }

@@ -5,10 +5,14 @@ mod destinations;
 mod fingerprint;
 mod flipt;
 mod holds;
+mod intake;
 mod links;
+mod listeners;
 mod messages;
 mod owners;
+mod problems;
 mod redact;
+mod relay;
 mod routes;
 mod samples;
 mod slack;
@@ -32,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) origins: &'a Origins<'a>,
     /// Destinations that lack the value of a reference, and why.
     pub(super) blocked: &'a BTreeMap<String, String>,
+    /// Sources that lack what they check pushes by, and why.
+    pub(super) blocked_sources: &'a BTreeMap<String, String>,
     /// That the address or the token of Flipt lacks the value of a reference.
     pub(super) flipt_is_blocked: bool,
     pub(super) references: References,
@@ -89,8 +95,10 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
     let owners = Arc::new(owners::build(raw, &mut judge));
     let around = Surroundings { owners: Arc::clone(&owners), links: Arc::new(links::build(raw, &mut judge)) };
     let destinations = destinations::build(raw, &around, &mut judge);
+    relay::forwards(raw, &sources, &destinations, &mut judge);
     let routes = routes::build(raw, &environments, &owners, &destinations, &mut judge);
-    listeners(raw, &mut judge);
+    let (health, admin) = listeners::build(raw, &mut judge);
+    let problems = problems::build(raw, &destinations, &mut judge);
     let flipt = flipt::build(raw, &sources, &mut judge);
     let plan = Plan {
         name: raw.name.0.clone(),
@@ -102,8 +110,9 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
         routes: RouteTable { environments, owners, routes },
         journal: JournalPlan { keep: raw.journal.keep.0, max_size_bytes: raw.journal.max_size.0 },
         dead_letters_max_bytes: raw.dead_letters.max_size.0.min(raw.journal.max_size.0 / 8),
-        health_listen: raw.health.listen.0,
-        admin_listen: raw.admin.listen.0,
+        health,
+        admin,
+        problems,
         log: LogPlan {
             level: raw.log.level.0.clone(),
             format: match raw.log.format {
@@ -155,17 +164,4 @@ fn environments(raw: &Raw, judge: &mut Judge<'_>) -> Environments {
         }
     }
     Environments { fallback: raw.environment.as_ref().map(|name| Arc::from(name.0.as_str())), rules }
-}
-
-fn listeners(raw: &Raw, judge: &mut Judge<'_>) {
-    let admin = raw.admin.listen.0;
-    if !admin.ip().is_loopback() && !judge.is_written("admin.token") {
-        let expected = Some("`admin.token` too, or an address such as `127.0.0.1:9465`");
-        judge.problem("admin.listen", "beyond loopback without a token", expected);
-    }
-    let health = raw.health.listen.0;
-    let same_ip = admin.ip() == health.ip() || admin.ip().is_unspecified() || health.ip().is_unspecified();
-    if admin.port() == health.port() && admin.port() != 0 && same_ip {
-        judge.problem("admin.listen", "the same port as that of `health.listen`", Some("another port"));
-    }
 }

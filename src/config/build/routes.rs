@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Judge, holds};
+use super::{Judge, holds, relay};
 use crate::config::plan::DestinationPlan;
 use crate::config::raw::Raw;
 use crate::config::raw::route::{ActorWord, KindWord, RecordWord, Route as RawRoute, UnknownWord, When};
@@ -57,7 +57,9 @@ pub(super) fn build(
         routes.push(Route { name: name.clone(), when, unless, to });
     }
     routes.sort_by_key(|route| judge.context.origins.position("routes", &route.name));
-    for name in raw.destinations.keys().filter(|name| !used.contains(name.as_str())) {
+    routes.extend(relay::further_routes(raw, &used));
+    let tells = |name: &str| raw.problems.to.0.iter().any(|other| other.0 == name);
+    for name in raw.destinations.keys().filter(|name| !used.contains(name.as_str()) && !tells(name)) {
         judge.warn(&format!("destinations.{name}"), "no route names this destination: nothing goes to it");
     }
     if raw.destinations.is_empty() {

@@ -96,6 +96,7 @@ impl<'a> Sample<'a> {
             original,
             detail: None,
             trace: None,
+            origin: None,
             known: known.and_then(|known| serde_json::to_string(&known).ok()).map(Into::into),
             change_set: None,
             running: Duration::ZERO,

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::Judge;
+use super::{Judge, intake};
 use crate::config::plan::{FileSourcePlan, ReadFrom, SourceKind, SourcePlan, WatchMode};
 use crate::config::raw::Raw;
-use crate::config::raw::source::{
-    FileSource, FramingWord, HttpSource, ReadFromWord, Source, SourceCommon, WatchWord,
-};
+use crate::config::raw::source::{FileSource, FramingWord, ReadFromWord, Source, SourceCommon, WatchWord};
 use crate::config::secrets::References;
 use crate::event::Framing;
 
@@ -20,13 +18,13 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> BTreeMap<String, Source
         let (common, kind) = match source {
             Source::File(source) => (&source.common, SourceKind::File(file(&path, source, judge))),
             Source::Http(source) => {
-                http(&path, source, judge);
-                (&source.common, SourceKind::Http)
+                (&source.common, SourceKind::Http(intake::http(name, &path, source, judge)))
             }
         };
         plans.insert(name.clone(), plan(common, kind));
     }
     writers(raw, &mut plans, judge);
+    intake::addresses(&plans, judge);
     overlaps(&plans, judge);
     plans
 }
@@ -36,6 +34,7 @@ fn plan(common: &SourceCommon, kind: SourceKind) -> SourcePlan {
         instance: common.instance.0.clone(),
         environment: common.environment.as_ref().map(|name| Arc::from(name.0.as_str())),
         single_writer: common.single_writer.unwrap_or(true),
+        silent_after: common.silent_after.0,
         kind,
     }
 }
@@ -84,14 +83,6 @@ fn file(path: &str, source: &FileSource, judge: &mut Judge<'_>) -> FileSourcePla
             WatchWord::Poll => WatchMode::Poll,
         },
     }
-}
-
-fn http(path: &str, source: &HttpSource, judge: &mut Judge<'_>) {
-    let _ = super::webhook::signing(path, &source.signing.0, judge);
-    if !judge.is_written(&format!("{path}.signing")) && !judge.is_written(&format!("{path}.bearer")) {
-        judge.warn(path, "anybody who reaches this address may push: neither `signing` nor `bearer` is set");
-    }
-    judge.note(path, "an `http` source is accepted, and not acted on yet in this version: it is not started");
 }
 
 pub(super) fn is_glob(path: &str) -> bool {
@@ -156,7 +147,7 @@ fn overlaps(plans: &BTreeMap<String, SourcePlan>, judge: &mut Judge<'_>) {
                         format!("it could read the same file as `{first}`: its events would come twice")
                     })
                 }
-                (SourceKind::Http, SourceKind::Http) => None,
+                (SourceKind::Http(_), SourceKind::Http(_)) => None,
                 _ if one.instance == other.instance => Some(format!(
                     "it belongs to the same Flipt as `{first}` (instance `{}`): with both of Flipt's sinks on, each event comes twice",
                     one.instance

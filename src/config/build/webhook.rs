@@ -14,8 +14,8 @@ use crate::config::raw::destination::{EncodingWord, FormatWord, Template as Writ
 use crate::config::secret::Secret;
 use crate::config::secrets::References;
 use crate::destination::envelope::record_type;
-use crate::destination::signing::standard_webhooks;
 use crate::destination::template::{self, Template, TemplateError};
+use crate::signing::standard_webhooks;
 
 /// The webhook; the error says why it cannot work now.
 pub(super) fn webhook(
@@ -65,7 +65,8 @@ fn one_event_a_request(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) {
     }
 }
 
-fn tls(path: &str, tls: &Tls, judge: &mut Judge<'_>) {
+/// A certificate and its key go together.
+pub(super) fn tls(path: &str, tls: &Tls, judge: &mut Judge<'_>) {
     let lonely = match (&tls.cert, &tls.key) {
         (Some(_), None) => ("cert", "key"),
         (None, Some(_)) => ("key", "cert"),
@@ -91,15 +92,22 @@ pub(super) fn unfit(path: &str, key: &str, why: &str, expected: &str, judge: &mu
 /// Headers that belong to the connection or to the body.
 const RESERVED: [&str; 5] = ["connection", "content-length", "host", "transfer-encoding", "upgrade"];
 
+/// What is wrong with a header's value.
+pub(super) const UNFIT_HEADER: &str = "a value that no header can carry";
+
+/// Whether a header can carry it.
+pub(super) fn is_header_text(value: &str) -> bool {
+    value.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte))
+}
+
 /// The headers as written, and the one that `bearer` or `basic` makes; the error says why none can be sent.
 fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Vec<(String, Secret)>, String> {
-    const UNFIT: &str = "a value that no header can carry";
     let mut headers: Vec<(String, Secret)> = Vec::new();
     let mut stops = None;
     let mut add = |name: String, value: String, key: &str, judge: &mut Judge<'_>| {
         if !is_free(path, key, &name, &headers, judge) {
-        } else if !value.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte)) {
-            stops = Some(unfit(path, key, UNFIT, "printable ASCII in one line", judge));
+        } else if !is_header_text(&value) {
+            stops = Some(unfit(path, key, UNFIT_HEADER, "printable ASCII in one line", judge));
         } else {
             headers.push((name, Secret::new(value)));
         }

@@ -152,6 +152,56 @@ pub(in crate::config) struct Signing {
     pub(in crate::config) secrets: Many<SecretText>,
 }
 
+/// The signatures of which a request must carry one; the word `none` where nobody has to show anything.
+#[derive(Clone, Default)]
+pub(in crate::config) enum Demanded {
+    /// Nothing is written.
+    #[default]
+    Unsaid,
+    /// `none`.
+    Nothing,
+    /// One of these.
+    AnyOf(Vec<Signing>),
+}
+
+impl Demanded {
+    const NONE: &'static str = "none";
+}
+
+impl<'de> Deserialize<'de> for Demanded {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(String),
+            List(Vec<Signing>),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Word(word) if word == Self::NONE => Ok(Self::Nothing),
+            Written::Word(_) => Err(serde::de::Error::custom("not a word that is known here")),
+            Written::List(list) => Ok(Self::AnyOf(list)),
+        }
+    }
+}
+
+impl JsonSchema for Demanded {
+    fn schema_name() -> Cow<'static, str> {
+        "Demanded".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let item = generator.subschema_for::<Signing>();
+        json_schema!({
+            "x-many": true,
+            "anyOf": [item, {"type": "array", "items": item, "minItems": 1, "uniqueItems": true}, {"const": Self::NONE}]
+        })
+    }
+}
+
 /// A way to sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

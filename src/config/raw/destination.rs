@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::common::{Basic, Headers, Many, SecretText, Signing, TemplateText, Tls, UrlText};
+use super::common::{Basic, Headers, Many, Scheme, SecretText, Signing, TemplateText, Tls, UrlText};
 use crate::config::scalars::{Expiry, Name, Period, Rate, Since, Size, TimedPath, Wildcard};
 
 /// A destination.
@@ -22,8 +22,7 @@ pub(in crate::config) enum Destination {
     Slack(Box<Slack>),
     /// Change events in Datadog.
     Datadog(Box<Datadog>),
-    /// Another audit-relay.
-    #[schemars(extend("x-later" = true))]
+    /// Another audit-relay, which gets every record as it is.
     Relay(Box<Relay>),
     /// Log records by OTLP.
     #[schemars(extend("x-later" = true))]
@@ -313,15 +312,33 @@ pub(in crate::config) struct Datadog {
 pub(in crate::config) struct Relay {
     #[serde(flatten)]
     pub(in crate::config) common: Common,
-    /// The address of the other relay's http source.
+    /// The address of the other relay's http source; without a path, `/v1/events` is added.
     pub(in crate::config) url: Option<UrlText>,
     /// The signatures to add.
-    pub(in crate::config) signing: Many<Signing>,
+    pub(in crate::config) signing: Many<RelaySigning>,
     /// A token to send (`Authorization: Bearer …`).
     pub(in crate::config) bearer: Option<SecretText>,
     /// Certificates of one's own.
     pub(in crate::config) tls: Option<Tls>,
+    /// The proxy to go through; a secret where it has a user or a password.
+    pub(in crate::config) proxy: Option<UrlText>,
 }
+
+/// How requests to another relay are signed.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields, extend("required" = ["secrets"]))]
+pub(in crate::config) struct RelaySigning {
+    /// The scheme; `standard_webhooks` without it.
+    #[serde(default)]
+    pub(in crate::config) scheme: Option<Scheme>,
+    /// The secrets, newest first: `standard_webhooks` signs with each of them, the others with the first.
+    #[serde(default)]
+    pub(in crate::config) secrets: Many<SecretText>,
+}
+
+/// How records for another relay are grouped where nothing is written: `batch.max_events`, and `batch.timeout` in
+/// milliseconds.
+pub(in crate::config) const RELAY_BATCH: (usize, u64) = (200, 100);
 
 /// OTLP logs.
 #[derive(Clone, Default, Deserialize, JsonSchema)]

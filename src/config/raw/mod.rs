@@ -67,18 +67,16 @@ pub(in crate::config) struct Raw {
     /// What destinations would not take.
     pub(in crate::config) dead_letters: DeadLetters,
     /// The listener for probes and metrics; it tells nothing of events.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) health: Health,
     /// The listener for the status page.
-    #[schemars(extend("x-later" = true))]
     pub(in crate::config) admin: Admin,
     /// What is logged, and how.
     pub(in crate::config) log: Log,
     /// Traces and metrics by OTLP.
     #[schemars(extend("x-later" = true))]
     pub(in crate::config) telemetry: Telemetry,
-    /// Who is told when something needs a person.
-    #[schemars(extend("x-later" = true))]
+    /// Who is told when something needs a person: a destination that is blocked, a gap, a journal that fills, a
+    /// refused edit of this file, a first dead letter, a silent source.
     pub(in crate::config) problems: ProblemsSection,
     /// Samples and where they must go, for `check`.
     pub(in crate::config) tests: Vec<route::Test>,
@@ -192,7 +190,7 @@ impl Default for DeadLetters {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Health {
-    /// Where to listen.
+    /// Where to listen. Where it cannot, the relay works without, and tries again.
     pub(in crate::config) listen: Listen,
 }
 
@@ -207,11 +205,12 @@ impl Default for Health {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Admin {
-    /// Where to listen; beyond loopback only with a token.
+    /// Where to listen; beyond loopback only with a token. Where it cannot, the relay works without, and tries again.
     pub(in crate::config) listen: Listen,
-    /// The token that readers must send.
+    /// The token that readers must give: `Authorization: Bearer`, or a login form. Without it the names of people are
+    /// kept back.
     pub(in crate::config) token: Option<SecretText>,
-    /// Its address for people.
+    /// Its address for people; without a token its host is one of those under which it may be asked.
     pub(in crate::config) external_url: Option<UrlText>,
 }
 
@@ -285,17 +284,17 @@ impl Default for Telemetry {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct ProblemsSection {
-    /// The destinations.
+    /// The destinations, in this order: the first that is well, and not the one concerned, tells.
     pub(in crate::config) to: Many<Name>,
     /// How long a problem must last.
     pub(in crate::config) after: Period,
-    /// How often it is told again.
+    /// How often it is told again while it lasts.
     pub(in crate::config) repeat: Period,
 }
 
 impl Default for ProblemsSection {
     fn default() -> Self {
-        Self { to: Many::default(), after: Period::secs(300), repeat: Period::hours(24) }
+        Self { to: Many::default(), after: Period::secs(300), repeat: Period::hours(4) }
     }
 }
 

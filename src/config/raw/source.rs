@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::common::{Many, SecretText, Signing, Tls};
+use super::common::{Demanded, Many, SecretText, Tls};
 use crate::config::scalars::{Expiry, Listen, Name, PathGlob, PathText, Period, Size};
 
 /// A source.
@@ -13,7 +13,6 @@ pub(in crate::config) enum Source {
     /// Tails the audit log that Flipt writes.
     File(FileSource),
     /// Takes the events that Flipt's webhook sink, or another relay, pushes.
-    #[schemars(extend("x-later" = true))]
     Http(HttpSource),
 }
 
@@ -39,8 +38,8 @@ pub(in crate::config) struct SourceCommon {
     /// that is so where the instance has no other source; say `false` where several replicas of Flipt write
     /// and each relay sees a part.
     pub(in crate::config) single_writer: Option<bool>,
-    /// Silence longer than this is a problem to tell.
-    #[schemars(extend("x-later" = true))]
+    /// Silence longer than this is a problem to tell, counted while the relay runs: `3d`. Without it silence is
+    /// none.
     pub(in crate::config) silent_after: Expiry,
 }
 
@@ -113,13 +112,15 @@ pub(in crate::config) struct HttpSource {
     pub(in crate::config) common: SourceCommon,
     /// Where to listen.
     pub(in crate::config) listen: Listen,
-    /// The signatures of which a push must carry one.
-    pub(in crate::config) signing: Many<Signing>,
+    /// The signatures of which a push must carry one. Where `bearer` is set too, it must carry both; without either,
+    /// `none` says that anybody may push.
+    pub(in crate::config) signing: Demanded,
     /// The token that a push must carry (`Authorization: Bearer …`).
     pub(in crate::config) bearer: Option<SecretText>,
-    /// Certificates.
+    /// The certificate (`cert`, `key`) to speak TLS with; with a `ca`, clients must show one of its certificates.
     pub(in crate::config) tls: Option<Tls>,
-    /// The largest body that is taken.
+    /// The largest body that is taken. Bodies of twice this size are held in memory at the same time, at most.
+    #[schemars(extend("x-minimum-size" = "1KiB", "x-maximum-size" = "64MiB"))]
     pub(in crate::config) max_body: Size,
 }
 
@@ -128,7 +129,7 @@ impl Default for HttpSource {
         Self {
             common: SourceCommon::default(),
             listen: Listen(([0, 0, 0, 0], 8787).into()),
-            signing: Many::default(),
+            signing: Demanded::default(),
             bearer: None,
             tls: None,
             max_body: Size(8 << 20),

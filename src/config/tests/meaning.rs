@@ -47,8 +47,8 @@ fn defaults() {
         .plan;
     assert_eq!((plan.name.as_str(), plan.data_dir), ("audit-relay", PathBuf::from("/var/lib/audit-relay")));
     assert_eq!((plan.journal.keep.as_secs(), plan.journal.max_size_bytes), (400 * 86_400, 1 << 30));
-    assert_eq!(plan.health_listen.to_string(), "0.0.0.0:9464");
-    assert_eq!(plan.admin_listen.to_string(), "127.0.0.1:9465");
+    assert_eq!(plan.health.listen.to_string(), "0.0.0.0:9464");
+    assert_eq!(plan.admin.listen.to_string(), "127.0.0.1:9465");
     assert_eq!((plan.log.level.as_str(), plan.log.format), ("info", None));
     assert_eq!((plan.shutdown_timeout.as_secs(), plan.shutdown_keep_reading.as_secs()), (20, 0));
     let source = &plan.sources["flipt"];

@@ -73,3 +73,23 @@ fn admin_beyond_loopback_wants_a_token() {
     let with_token = Desk::new().variable("AUDIT_RELAY__ADMIN__TOKEN", "t").load(&yaml);
     assert!(with_token.is_ok());
 }
+
+#[test]
+fn the_listeners_may_not_share_a_port() {
+    for listeners in ["admin: {listen: '127.0.0.1:9464'}", "health: {listen: '127.0.0.1:9465'}"] {
+        let problems = Desk::new().problems(&format!("{SOURCES}{listeners}\n"));
+        assert!(problems.contains("admin.listen: the same port as that of `health.listen`"), "{problems}");
+    }
+    let any = "health: {listen: '127.0.0.1:0'}\nadmin: {listen: '127.0.0.1:0'}\n";
+    assert!(Desk::new().load(&format!("{SOURCES}{any}")).is_ok());
+}
+
+#[test]
+fn listeners_are_acted_on() {
+    let yaml = format!(
+        "{SOURCES}health: {{listen: ':9000'}}\nadmin: {{external_url: https://audit.example.com/}}\n"
+    );
+    let loaded = Desk::new().load(&yaml).unwrap();
+    assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    assert_eq!(loaded.plan.admin.external_url.as_deref(), Some("https://audit.example.com"));
+}

@@ -142,6 +142,6 @@ fn defaults_show_every_key_and_are_yaml() {
         .plan;
     assert_eq!(plan.journal, bare.journal);
     assert_eq!(plan.log, bare.log);
-    assert_eq!((plan.health_listen, plan.admin_listen), (bare.health_listen, bare.admin_listen));
+    assert_eq!((plan.health, plan.admin), (bare.health, bare.admin));
     assert_eq!((plan.name, plan.data_dir), (bare.name, bare.data_dir));
 }

@@ -117,11 +117,11 @@ fn auditors_get_each_record_and_spreadsheets_no_formula() {
     assert!(said.contains("1 unreadable line in that time"), "{said}");
     let records = csv(&text);
     assert_eq!(records.len(), 6);
-    assert!(records.iter().all(|record| record.len() == 16), "{text}");
+    assert!(records.iter().all(|record| record.len() == 18), "{text}");
     assert_eq!(
         records[0].join(" "),
         "time received_at environment namespace type action status key actor actor_email actor_kind summary \
-         changed change_set id sequence"
+         changed change_set id sequence origin_relay origin_sequence"
     );
     assert_eq!(column(&records, "type"), ["flag", "flag", "flag", "unparsed", "flag"]);
     assert_eq!(column(&records, "status"), ["success", "success", "denied", "", "success"]);

@@ -4,15 +4,18 @@ mod asking;
 pub mod datadog;
 mod flipt;
 mod lines;
+mod pushing;
 mod raw;
 mod receiver;
 mod relay;
 pub mod slack;
+pub mod web;
 
 pub use asking::memory_kib;
 pub use datadog::FakeDatadog;
 pub use flipt::FakeFlipt;
 pub use lines::{Line, ago, flag, flag_line, line_with, whole};
+pub use pushing::{Answered, Client, flipt_signature};
 pub use raw::{Act, Certificates, Raw};
 pub use receiver::{Received, Receiver, Reply};
 pub use relay::{Exit, Relay, Workplace, binary};

@@ -1,11 +1,14 @@
 //! A relay process and the directory it works in.
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 use super::{PATIENCE, eventually};
 
@@ -51,7 +54,19 @@ impl Workplace {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments).current_dir(self.directory.path()).env_clear();
+        if arguments.first() == Some(&"run") {
+            command.envs(self.listeners());
+        }
         command
+    }
+
+    /// Any port that is free for each listener that `relay.yaml` says nothing of: many relays run at once.
+    fn listeners(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let written = std::fs::read_to_string(self.path("relay.yaml")).unwrap_or_default();
+        [("health:", "AUDIT_RELAY__HEALTH__LISTEN"), ("admin:", "AUDIT_RELAY__ADMIN__LISTEN")]
+            .into_iter()
+            .filter(move |(key, _)| !written.contains(key))
+            .map(|(_, variable)| (variable, "127.0.0.1:0"))
     }
 
     /// Starts `audit-relay run` with `relay.yaml` and waits until it is ready.
@@ -148,6 +163,19 @@ impl Relay {
     /// Waits until standard error holds this text.
     pub fn wait_for_log(&self, what: &str) {
         self.log.wait_for(what);
+    }
+
+    /// Where its listener `health` or `admin`, or a source, listens, as it logged it last.
+    #[track_caller]
+    pub fn listens(&self, what: &str) -> SocketAddr {
+        eventually(&format!("{what} is listened to"), || {
+            let log = self.log();
+            let lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let mut found = lines.filter(|line| {
+                line["message"] == "listening" && (line["what"] == what || line["source"] == what)
+            });
+            found.next()?["address"].as_str()?.parse().ok()
+        })
     }
 
     /// Waits until standard output holds this text.

@@ -15,44 +15,18 @@
 //! otherwise): a directory in memory shows what is left when syncs cost nothing.
 
 mod support {
+    pub(super) mod place;
     pub(super) mod process;
     pub(super) mod receiver;
 }
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use support::process::{Relay, Usage};
+use support::place::{Mode, Place, about_this_machine, line, lines, number, sync_times};
+use support::process::Usage;
 use support::receiver::Receiver;
-
-/// The flags that events are about, unless told otherwise (`FLAGS`).
-static FLAGS: LazyLock<usize> = LazyLock::new(|| number("FLAGS", 1_000).max(1));
-
-/// How the events are delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Batches,
-    OneByOne,
-}
-
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Batches => "batches of 100, envelope, signed",
-            Self::OneByOne => "one by one, flipt, signed",
-        }
-    }
-
-    fn destination(self) -> &'static str {
-        match self {
-            Self::Batches => "format: envelope\n    batch: {max_events: 100}",
-            Self::OneByOne => "format: flipt",
-        }
-    }
-}
 
 fn main() {
     let only = std::env::var("ONLY").unwrap_or_default();
@@ -281,143 +255,4 @@ fn starts(count: usize) -> String {
         median(again),
         median(fresh),
     )
-}
-
-/// A directory with a configuration, a log and a journal; removed at the end.
-struct Place {
-    directory: tempfile::TempDir,
-}
-
-impl Place {
-    fn new(receiver: &Receiver, mode: Mode) -> Self {
-        let directory = tempfile::tempdir_in(bench_dir()).expect("a directory can be made");
-        let here = directory.path().display();
-        let configuration = format!(
-            "data_dir: {here}/data
-sources: {{flipt: {{type: file, path: {here}/audit.log}}}}
-destinations:
-  hook:
-    type: webhook
-    url: http://{}/hook
-    signing: [{{scheme: flipt, secrets: [s3cr3t]}}]
-    {}
-routes: {{everything: {{to: [hook]}}}}
-journal: {{max_size: 4GiB}}
-",
-            receiver.address(),
-            mode.destination()
-        );
-        std::fs::write(directory.path().join("relay.yaml"), configuration).expect("it can be written");
-        std::fs::write(directory.path().join("audit.log"), "").expect("it can be written");
-        Self { directory }
-    }
-
-    /// A further destination that takes everything too.
-    fn add_destination(&self, yaml: &str) {
-        let path = self.directory.path().join("relay.yaml");
-        let text = std::fs::read_to_string(&path).expect("it is there");
-        let name = yaml.split(':').next().unwrap_or_default();
-        let text = text
-            .replace("destinations:\n", &format!("destinations:\n  {yaml}\n"))
-            .replace("[hook]", &format!("[hook, {name}]"));
-        std::fs::write(path, text).expect("it can be written");
-    }
-
-    fn open_log(&self) -> std::fs::File {
-        let path = self.directory.path().join("audit.log");
-        std::fs::OpenOptions::new().append(true).open(path).expect("the log can be opened")
-    }
-
-    fn append(&self, text: &str) {
-        self.open_log().write_all(text.as_bytes()).expect("the log can be written");
-    }
-
-    fn run(&self) -> Relay {
-        let relay = Relay::start(Path::new(env!("CARGO_BIN_EXE_audit-relay")), self.directory.path());
-        relay.wait_for_log("\"ready\"", Duration::from_secs(60));
-        relay
-    }
-
-    fn journal_bytes(&self) -> u64 {
-        ["journal.db", "journal.db-wal"]
-            .iter()
-            .filter_map(|name| std::fs::metadata(self.directory.path().join("data").join(name)).ok())
-            .map(|metadata| metadata.len())
-            .sum()
-    }
-}
-
-fn lines(numbers: std::ops::Range<usize>) -> String {
-    let mut text = String::with_capacity(numbers.len() * 410);
-    for number in numbers {
-        text += &line(number);
-    }
-    text
-}
-
-/// One event of about 400 bytes; `#` and its number stand in its description alone.
-fn line(number: usize) -> String {
-    // Scattered, as edits are; each edit turns its flag on or off.
-    let flag = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % *FLAGS;
-    let enabled = (number / *FLAGS).is_multiple_of(2);
-    format!(
-        r##"{{"version":"0.2","type":"flag","action":"updated","metadata":{{"actor":{{"authentication":"oidc","ip":"10.1.2.3","email":"ann@example.com","name":"Ann Example"}}}},"payload":{{"key":"flag-{flag:06}","name":"Flag {flag:06}","description":"#{number:09} rolls out the new checkout to some more people","enabled":{enabled},"namespace_key":"production"}},"timestamp":"2026-11-22T08:32:19Z","status":"success"}}{}"##,
-        '\n'
-    )
-}
-
-/// Where files and journals are made. Not /tmp, which may be memory and sync for nothing.
-fn bench_dir() -> PathBuf {
-    std::env::var_os("BENCH_DIR").map_or_else(|| env!("CARGO_TARGET_TMPDIR").into(), PathBuf::from)
-}
-
-/// How long an append of 4 KiB and its sync take on this disk now: what no relay can be faster than.
-fn sync_times() -> String {
-    let mut file = tempfile::tempfile_in(bench_dir()).expect("a file can be made");
-    let mut took: Vec<Duration> = (0..500)
-        .map(|_| {
-            let begun = Instant::now();
-            file.write_all(&[0; 4096]).and_then(|()| file.sync_all()).expect("the disk can be written");
-            begun.elapsed()
-        })
-        .collect();
-    took.sort_unstable();
-    let at = |index: usize| took[index].as_secs_f64() * 1e3;
-    format!("{:.2} ms (p50), {:.2} ms (p99), {:.0} ms (longest)", at(250), at(495), at(499))
-}
-
-fn about_this_machine() -> String {
-    let mut text = String::new();
-    let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": an unknown CPU");
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let say = |command: &str, arguments: &[&str]| {
-        let output = std::process::Command::new(command)
-            .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .map(|output| output.stdout)
-            .unwrap_or_default();
-        String::from_utf8_lossy(&output).trim().to_owned()
-    };
-    let _ = writeln!(text, "An append of 4 KiB with its sync takes {} here.", sync_times());
-    let _ = writeln!(
-        text,
-        "{}, commit {}, {cores} cores of {}, load {} before; lines of {} bytes",
-        say("date", &["-u", "+%F"]),
-        say("git", &["describe", "--always", "--dirty", "--abbrev=9"]),
-        model.trim_start_matches([' ', '\t', ':']),
-        std::fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
-        line(0).len(),
-    );
-    text
-}
-
-fn number(name: &str, default: usize) -> usize {
-    let text = std::env::var(name).unwrap_or_default();
-    if text.is_empty() {
-        default
-    } else {
-        text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}"))
-    }
 }

@@ -34,12 +34,13 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Starts `program run` with `relay.yaml` of this directory.
-    pub(crate) fn start(program: &Path, directory: &Path) -> Self {
+    /// Starts `program run` with `relay.yaml` of this directory and these variables.
+    pub(crate) fn start(program: &Path, directory: &Path, variables: &[(&str, String)]) -> Self {
         let mut child = Command::new(program)
             .args(["run", "--config", "relay.yaml", "--allow-inline-secrets"])
             .current_dir(directory)
             .env_clear()
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

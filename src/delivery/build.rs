@@ -8,6 +8,7 @@ use crate::destination::Destination;
 use crate::destination::console::Console;
 use crate::destination::datadog::Datadog;
 use crate::destination::file::NdjsonFile;
+use crate::destination::otlp::Otlp;
 use crate::destination::redact::Redacted;
 use crate::destination::relay::Relay;
 use crate::destination::slack::Slack;
@@ -27,6 +28,7 @@ pub(crate) fn build(plan: &DestinationPlan) -> Result<Arc<dyn Destination>, Stri
         DestinationKind::Slack(slack) => Arc::new(Slack::new(*slack)),
         DestinationKind::Datadog(datadog) => Arc::new(Datadog::new(*datadog)),
         DestinationKind::Relay(relay) => Arc::new(Relay::new(*relay, plan.batch)),
+        DestinationKind::Otlp(otlp) => Arc::new(Otlp::new(*otlp, plan.batch)),
     };
     Ok(match &plan.redact {
         Some(redact) => Arc::new(Redacted::new(destination, redact.clone())),

@@ -198,8 +198,8 @@ impl Endpoint {
     }
 
     fn note(&mut self, reason: &Reason, now: Now) {
-        self.reason = Some((reason.code.to_owned(), reason.message.clone()));
-        self.last_error = Some((now.wall, reason.message.clone()));
+        self.reason = Some((reason.code.to_owned(), reason.message.to_string()));
+        self.last_error = Some((now.wall, reason.message.to_string()));
         self.is_changed = true;
     }
 

@@ -19,11 +19,12 @@ use super::resuming::Resuming;
 use super::retry::retry_delay;
 use super::window::{Moment, Pick, Window};
 use crate::config::plan::{RatePlan, RetryPlan};
-use crate::destination::{Company, Delivery, Grouping, Limits, Outcome, Reason};
+use crate::destination::{Company, Delivery, Grouping, Limits, Message, Outcome, Reason};
 use crate::event::{BatchId, EventId, Sequence};
 use crate::journal::{
     Counts, DeadLetter, DestinationId, DestinationRow, EndpointState, LaneCommit, OpenBatch,
 };
+use crate::telemetry::traces::Thread;
 
 pub(super) use bounds::{is_too_old, too_old};
 
@@ -53,6 +54,8 @@ pub(super) struct Dispatch {
     pub(super) id: BatchId,
     /// 1 for the first.
     pub(super) attempt: u32,
+    /// What holds it and earlier attempts together in traces.
+    pub(super) thread: Option<Thread>,
 }
 
 /// What became of what was sent together: of a dispatch, or of a replay's group.
@@ -68,6 +71,10 @@ pub(super) struct Report {
     pub(super) unrenderable: Vec<(EventId, Reason)>,
     /// The request that ended it, if one did: its members, and the outcome, which is not `Delivered`.
     pub(super) failed: Option<(Vec<EventId>, Outcome)>,
+    /// What holds it and later attempts together in traces.
+    pub(super) thread: Option<Thread>,
+    /// What the receiver warned of though it took everything.
+    pub(super) remark: Option<Message>,
 }
 
 /// What was decided on a record.
@@ -109,15 +116,15 @@ struct Changes {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notice {
     /// The endpoint is blocked, as of now.
-    Blocked { gone: bool, reason: Reason },
+    Blocked { gone: bool, reason: Reason, thread: Option<Thread> },
     /// It answers well again after it was blocked.
     Unblocked,
     /// It does not take anything now.
-    Waits { attempts: u32, wait: Duration, reason: Reason },
+    Waits { attempts: u32, wait: Duration, reason: Reason, thread: Option<Thread> },
     /// One group alone is tried again.
-    Parked { id: BatchId, attempts: u32, wait: Duration, reason: Reason },
+    Parked { id: BatchId, attempts: u32, wait: Duration, reason: Reason, thread: Option<Thread> },
     /// A record is dead.
-    Dead { id: EventId, reason: Reason },
+    Dead { id: EventId, reason: Reason, thread: Option<Thread> },
     /// A record is not what was accepted.
     Corrupt { sequence: Sequence },
     /// So many records are dead, for a reason that many share.
@@ -150,6 +157,8 @@ pub(super) struct Engine {
     committed: Sequence,
     changes: Changes,
     notices: Vec<Notice>,
+    /// What holds the attempts together in traces whose report is taken in.
+    thread: Option<Thread>,
 }
 
 impl Engine {
@@ -173,6 +182,7 @@ impl Engine {
             committed: row.cursor,
             changes: Changes::default(),
             notices: Vec::new(),
+            thread: None,
             rules,
         }
     }
@@ -201,7 +211,11 @@ impl Engine {
             Looked::Corrupt(sequence) => {
                 if !self.resuming.pass(sequence) {
                     let message = "the record was altered, or is gone, since it was accepted".to_owned();
-                    self.changes.dead.push(letter(sequence, &Reason { code: "corrupt", message }, 0));
+                    self.changes.dead.push(letter(
+                        sequence,
+                        &Reason { code: "corrupt", message: message.into() },
+                        0,
+                    ));
                     self.notices.push(Notice::Corrupt { sequence });
                 }
                 self.window.pass(sequence, 0);
@@ -451,5 +465,5 @@ fn sequence_of(delivery: &Delivery) -> Sequence {
 
 /// The dead letter of a record.
 pub(super) fn letter(sequence: Sequence, reason: &Reason, attempts: u32) -> DeadLetter {
-    DeadLetter { sequence, code: reason.code.to_owned(), message: reason.message.clone(), attempts }
+    DeadLetter { sequence, code: reason.code.to_owned(), message: reason.message.to_string(), attempts }
 }

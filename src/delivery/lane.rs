@@ -4,6 +4,7 @@
 
 mod replaying;
 mod setup;
+mod spans;
 mod telling;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::config::plan::DeliverSince;
 use crate::destination::{Destination, Outcome, RenderContext, Rendered};
 use crate::event::{EventId, Sequence, Timestamp};
 use crate::journal::{Act, ActKind, EndpointState, Journal, JournalError, Pause};
+use crate::telemetry::traces::Outgoing;
 
 use setup::rules;
 pub use setup::{LaneEnd, LaneSetup, Role, Stop};
@@ -51,8 +53,10 @@ pub struct Lane {
     clock: Clock,
     share: Share,
     meter: Meter,
+    spans: spans::Spans,
     standing: Standing,
     deaths: telling::Deaths,
+    remarks: telling::Remarks,
     history: telling::History,
     orders: mpsc::Receiver<LaneOrder>,
     died: Arc<tokio::sync::Notify>,
@@ -74,6 +78,7 @@ enum Ticket {
 struct Ready {
     ticket: Ticket,
     rendered: Rendered,
+    outgoing: Option<Outgoing>,
 }
 
 /// The lane has to end now.
@@ -85,7 +90,8 @@ impl Lane {
     /// A lane that begins where the journal says.
     #[must_use]
     pub fn new(setup: LaneSetup) -> (Self, LaneHandle) {
-        let LaneSetup { row, role, routes, source_environments, journal, memory, meter, died, stop } = setup;
+        let LaneSetup { row, role, routes, source_environments, journal, memory, meter, tracer, died, stop } =
+            setup;
         let mut clock = Clock::new(journal.clone());
         let name = row.name.clone();
         let (plan, link, problem, is_orphan) = match role {
@@ -98,10 +104,12 @@ impl Lane {
             Ok(DeliverSince::Time(time)) => Some(time),
             Ok(DeliverSince::Beginning) | Err(_) => None,
         };
+        let spans = spans::Spans::new(tracer, &name, plan.as_ref().map_or("", |plan| plan.type_word));
         let timeout = plan.as_ref().map_or(Duration::ZERO, |plan| plan.timeout);
         let limits = link.as_ref().map(|(destination, _)| destination.limits());
         let rules = rules(&name, plan.as_deref().map_err(|bytes| *bytes), limits);
-        let judge = Judge::new(&name, (!is_orphan).then_some(routes), source_environments, since);
+        let is_undecided = is_orphan || plan.as_ref().is_ok_and(|plan| plan.is_held);
+        let judge = Judge::new(&name, (!is_undecided).then_some(routes), source_environments, since);
         let (send_order, orders) = mpsc::channel(16);
         let (standing, status) = Standing::new(&row, problem, is_orphan);
         let lane = Self {
@@ -116,8 +124,10 @@ impl Lane {
             clock,
             share: memory.share(),
             meter: meter.clone(),
+            spans,
             standing,
             deaths: telling::Deaths::default(),
+            remarks: telling::Remarks::default(),
             history: telling::History::default(),
             orders,
             died,
@@ -249,6 +259,8 @@ impl Lane {
         // A task that panics ends the process; one that was cancelled has no successor.
         let Ok((ticket, mut report)) = done else { return Err(Interrupted) };
         let now = self.clock.now();
+        telling::tell_payload(&self.name, &report);
+        self.remarks.tell(&self.name, report.remark.take(), now.steady);
         match ticket {
             Ticket::Parcel(parcel) => self.engine.report(parcel, report, now),
             Ticket::Replay => {
@@ -309,11 +321,13 @@ impl Lane {
                 return ready;
             }
             for dispatch in dispatches {
-                let Dispatch { parcel, id, attempt } = &dispatch;
+                let Dispatch { parcel, id, attempt, thread } = &dispatch;
                 let context =
                     RenderContext { now: now.wall, attempt: *attempt, batch_id: id.clone(), replay: false };
                 let deliveries = self.engine.deliveries(&dispatch);
+                let begun = self.spans.begin();
                 let mut rendered = destination.render(deliveries, &context);
+                let outgoing = self.spans.rendered(begun, &context, deliveries, &rendered, thread.clone());
                 if self.engine.rules().observe {
                     let mut observed: Vec<EventId> =
                         rendered.requests.drain(..).flat_map(|outbound| outbound.members).collect();
@@ -327,7 +341,7 @@ impl Lane {
                     let report = report_of(&mut rendered, Vec::new());
                     self.engine.report(*parcel, report, now);
                 } else {
-                    ready.push(Ready { ticket: Ticket::Parcel(*parcel), rendered });
+                    ready.push(Ready { ticket: Ticket::Parcel(*parcel), rendered, outgoing });
                 }
             }
         }
@@ -335,11 +349,12 @@ impl Lane {
 
     fn send(&mut self, ready: impl IntoIterator<Item = Ready>) {
         let Some((destination, sender)) = &self.link else { return };
-        for Ready { ticket, rendered } in ready {
+        for Ready { ticket, rendered, outgoing } in ready {
             let (destination, sender, timeout) = (Arc::clone(destination), sender.clone(), self.timeout);
             let meter = self.meter.clone();
-            let sending = carry(destination, sender, rendered, timeout, meter);
-            self.tasks.spawn(async move { (ticket, sending.await) });
+            let sending = self.spans.send(outgoing);
+            let carrying = carry(destination, sender, rendered, timeout, meter, sending);
+            self.tasks.spawn(async move { (ticket, carrying.await) });
         }
     }
 

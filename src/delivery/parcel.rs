@@ -7,6 +7,7 @@ use super::window::Place;
 use crate::destination::{Delivery, Reason};
 use crate::event::{BatchId, EventId, Sequence};
 use crate::journal::OpenBatch;
+use crate::telemetry::traces::Thread;
 
 /// What one request carries.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Part {
     pub(super) is_journaled: bool,
     /// Why it failed last, and how many requests of the lane had been made until then.
     pub(super) failed: Option<(Reason, u64)>,
+    /// What holds its attempts together in traces.
+    pub(super) thread: Option<Thread>,
 }
 
 impl Part {
@@ -31,6 +34,7 @@ impl Part {
             not_before: None,
             is_journaled: false,
             failed: None,
+            thread: None,
         }
     }
 
@@ -50,8 +54,11 @@ impl Part {
     /// Two halves, the first at least as large, and each known to have failed as this one did.
     fn halves(mut self, destination: &str) -> [Self; 2] {
         let second = self.deliveries.split_off(self.deliveries.len().div_ceil(2));
-        [self.deliveries, second]
-            .map(|deliveries| Self { failed: self.failed.clone(), ..Self::new(destination, deliveries) })
+        [self.deliveries, second].map(|deliveries| Self {
+            failed: self.failed.clone(),
+            thread: self.thread.clone(),
+            ..Self::new(destination, deliveries)
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::judge::{Judge, ReplayFilter};
 use crate::destination::{Delivery, Destination, Grouping, Limits, Outcome, Reason, RenderContext, Rendered};
 use crate::event::{BatchId, EventId, Sequence};
 use crate::journal::{DeadLetter, Journal, JournalError, ReadLimit, ReadRow, ReplayCommit, ReplayRow};
+use crate::telemetry::traces::Thread;
 
 /// How much is read at once.
 const READ_LIMIT: ReadLimit = ReadLimit { max_rows: 256, max_bytes: 1024 * 1024 };
@@ -54,6 +55,8 @@ pub(super) struct Replays {
     /// The earliest time of the next request, by the steady clock.
     not_before: Duration,
     pub(super) is_under_way: bool,
+    /// What holds the attempts of the group together in traces.
+    thread: Option<Thread>,
 }
 
 impl Replays {
@@ -107,7 +110,7 @@ impl Replays {
                 match read {
                     ReadRow::Corrupt { sequence } => {
                         let message = "the record was altered since it was accepted".to_owned();
-                        dead.push(letter(sequence, &Reason { code: "corrupt", message }, 0));
+                        dead.push(letter(sequence, &Reason { code: "corrupt", message: message.into() }, 0));
                     }
                     ReadRow::Record(record) if !filter.takes(judge, &record) => passed += 1,
                     ReadRow::Record(record) => {
@@ -134,7 +137,7 @@ impl Replays {
     }
 
     fn fill(&mut self, limits: &Limits) {
-        (self.attempts, self.failed_at) = (0, None);
+        (self.attempts, self.failed_at, self.thread) = (0, None, None);
         let max_events = if self.alone > 0 { 1 } else { limits.max_events.max(1) };
         let mut bytes = 0;
         while self.group.len() < max_events {
@@ -167,6 +170,11 @@ impl Replays {
         (BatchId::of(destination, &ids), self.attempts, &self.group)
     }
 
+    /// What holds the next attempt of the group and those before together in traces.
+    pub(super) fn thread(&self) -> Option<Thread> {
+        self.thread.clone()
+    }
+
     /// How many requests the lane had made when the group failed last, if it did.
     pub(super) fn failed_at(&self) -> Option<u64> {
         self.failed_at
@@ -180,6 +188,7 @@ impl Replays {
     /// Takes in what became of the group. Gives what to commit.
     pub(super) fn end(&mut self, report: Report) -> Option<ReplayCommit> {
         self.is_under_way = false;
+        self.thread = report.thread.clone();
         let row = self.rows.front()?;
         let attempts = self.attempts;
         let mut group = std::mem::take(&mut self.group);

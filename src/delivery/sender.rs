@@ -1,10 +1,8 @@
 //! The one sender: carries out what destinations ask for. No redirect is followed, no more than 64 KiB of
 //! an answer is read (of what was asked for: as much as the asker allows), and no error tells a URL.
 
-mod certs;
 mod fetch;
 
-use std::error::Error as _;
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -14,6 +12,7 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use tokio::io::AsyncWriteExt;
 
+use crate::client;
 use crate::config::plan::TlsPlan;
 use crate::config::secret::Secret;
 use crate::destination::{HttpRequest, Request, Response};
@@ -22,26 +21,50 @@ pub use fetch::Fetched;
 
 /// How much of an answer is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How many of them for each receiver: as many as may be under way.
-const MAX_IDLE_CONNECTIONS: usize = 64;
-
 /// Why a request was not answered. Its text holds no URL and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
     /// The network, the receiver or the disk failed: try again.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{message}")]
+    Failed {
+        /// What happened.
+        message: String,
+        /// The same in one word: see [`SendError::kind`].
+        kind: &'static str,
+    },
     /// The receiver's certificate is not trusted, or ours not by the receiver: this speaks of the endpoint.
     #[error("{0}")]
     Untrusted(String),
     /// The request cannot be made at all: trying again is of no use.
     #[error("the request cannot be made: {0}")]
     Impossible(String),
+}
+
+impl SendError {
+    fn on_disk(message: String) -> Self {
+        Self::Failed { message, kind: "write_failed" }
+    }
+
+    /// What went wrong between here and the receiver.
+    fn on_the_way(error: reqwest::Error) -> Self {
+        let kind = match () {
+            () if error.is_timeout() => "timeout",
+            () if error.is_connect() => "connect_failed",
+            () => "connection_broken",
+        };
+        Self::Failed { message: client::describe(error), kind }
+    }
+
+    /// What went wrong, in one of few words: `timeout`, `connect_failed`, `connection_broken`, `write_failed`,
+    /// `untrusted`, `impossible`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Failed { kind, .. } => kind,
+            Self::Untrusted(_) => "untrusted",
+            Self::Impossible(_) => "impossible",
+        }
+    }
 }
 
 /// Sends requests. Cheap to clone; clones share connections.
@@ -51,45 +74,13 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender with its own connections, which trusts whom `tls` says and goes through `proxy`.
-    ///
-    /// Without `tls.ca` the system's authorities are trusted, with it none but those in it. Without `proxy`
-    /// the standard variables decide (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`); with it nothing
-    /// goes past it.
+    /// A sender with its own connections, which trusts whom `tls` says and goes through `proxy`: see
+    /// [`client::build`].
     ///
     /// # Errors
     /// What cannot be used: the key of the configuration, the file, and why; no secret.
     pub fn new(tls: &TlsPlan, proxy: Option<&Secret>) -> Result<Self, String> {
-        // A provider that is installed already serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let authorities = tls.ca.as_deref().map(certs::authorities).transpose()?;
-        let identity = tls.identity.as_ref().map(|(cert, key)| certs::identity(cert, key)).transpose()?;
-        let proxy = proxy.map(|proxy| reqwest::Proxy::all(proxy.expose())).transpose();
-        let proxy = proxy.map_err(|_| "proxy: not the address of a proxy".to_owned())?;
-        let client = |authorities: Option<Vec<reqwest::Certificate>>| {
-            let mut builder = reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(CONNECT_TIMEOUT)
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
-                .tcp_nodelay(true);
-            if let Some(authorities) = authorities {
-                builder = builder.tls_certs_only(authorities);
-            }
-            if let Some(identity) = identity.clone() {
-                builder = builder.identity(identity);
-            }
-            if let Some(proxy) = proxy.clone() {
-                builder = builder.proxy(proxy);
-            }
-            builder.build().map_err(|error| format!("TLS cannot be set up: {}", describe(error)))
-        };
-        let client = match client(authorities) {
-            // A system without authorities: all the same plain HTTP works, and HTTPS is refused as untrusted.
-            Err(_) if tls.ca.is_none() => client(Some(Vec::new()))?,
-            client => client?,
-        };
-        Ok(Self { client })
+        Ok(Self { client: client::build(tls, proxy)? })
     }
 
     /// A sender that trusts the system's authorities.
@@ -113,15 +104,15 @@ impl Sender {
                 };
                 match written.await {
                     Ok(()) => Ok(Response::Written),
-                    Err(error) => Err(SendError::Failed(format!("standard output: {error}"))),
+                    Err(error) => Err(SendError::on_disk(format!("standard output: {error}"))),
                 }
             }
             Request::AppendFile { path, bytes } => {
                 tokio::task::spawn_blocking(move || append_durably(&path, &bytes))
                     .await
-                    .map_err(|error| SendError::Failed(error.to_string()))?
+                    .map_err(|error| SendError::on_disk(error.to_string()))?
                     .map(|()| Response::Written)
-                    .map_err(|error| SendError::Failed(format!("the file cannot be written: {error}")))
+                    .map_err(|error| SendError::on_disk(format!("the file cannot be written: {error}")))
             }
         }
     }
@@ -168,27 +159,12 @@ impl Sender {
 
 fn failure(error: reqwest::Error) -> SendError {
     if error.is_builder() {
-        return SendError::Impossible(describe(error));
+        return SendError::Impossible(client::describe(error));
     }
-    match certs::distrust(&error) {
+    match client::distrust(&error) {
         Some(why) => SendError::Untrusted(why),
-        None => SendError::Failed(describe(error)),
+        None => SendError::on_the_way(error),
     }
-}
-
-/// What went wrong, from the outside in, without the URL (it may be a secret).
-fn describe(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// Appends whole lines to a file and returns once they are on disk. A line that an earlier crash left
@@ -242,6 +218,7 @@ mod tests {
                 method: "POST",
                 headers: Vec::new(),
                 body: Vec::new(),
+                propagates: false,
             });
             let error = sender.send(request, Duration::from_secs(5)).await.unwrap_err();
             let shown = format!("{error} {error:?}");

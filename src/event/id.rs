@@ -95,7 +95,13 @@ impl EventId {
     /// Whether it can be the id of these bytes, wherever they stand.
     #[must_use]
     pub fn fits(&self, bytes: &[u8]) -> bool {
-        self.content == top_45_bits(&Sha256::digest(bytes))
+        self.fits_digest(&Sha256::digest(bytes).into())
+    }
+
+    /// Whether it can be the id of the bytes whose SHA-256 this is.
+    #[must_use]
+    pub fn fits_digest(&self, sha256: &[u8; 32]) -> bool {
+        self.content == top_45_bits(sha256)
     }
 }
 

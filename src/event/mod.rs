@@ -14,8 +14,8 @@ mod timestamp;
 pub use id::{BatchId, EventId, Incarnation, ParseIdError};
 pub use keys::{Entity, EntityKind, Keys, Namespace, OrderKey, OrderRef, Teaching};
 pub use record::{
-    Framing, GapDetail, GapReason, NewRecord, Origin, OversizedDetail, RecordKind, Sequence, StoredRecord,
-    TraceContext, UnparsedDetail,
+    Framing, GapDetail, GapReason, NewRecord, Origin, OversizedDetail, Placed, RecordKind, Sequence,
+    StoredRecord, TraceContext, UnparsedDetail,
 };
 pub use state::{
     Closed, Deed, Imported, Known, Late, News, Place, RawText, RuleLabel, Seen, SeenBy, Several, Without,

@@ -76,6 +76,48 @@ pub struct TraceContext {
     pub tracestate: Option<String>,
 }
 
+impl TraceContext {
+    /// How long a `tracestate` may be, in bytes; the specification asks for 512 characters at least to be passed on.
+    const MAX_STATE_BYTES: usize = 512;
+    /// How long a `traceparent` of a later version may be, in bytes.
+    const MAX_PARENT_BYTES: usize = 128;
+
+    /// What came from outside, as two headers have it; `None` where `traceparent` is not valid. A `tracestate` that
+    /// is empty, too long or not printable ASCII is left out.
+    #[must_use]
+    pub fn received(traceparent: &str, tracestate: Option<&str>) -> Option<Self> {
+        let is_state = |state: &&str| {
+            !state.is_empty()
+                && state.len() <= Self::MAX_STATE_BYTES
+                && state.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        };
+        is_traceparent(traceparent).then(|| Self {
+            traceparent: traceparent.to_owned(),
+            tracestate: tracestate.filter(is_state).map(str::to_owned),
+        })
+    }
+}
+
+/// `version-trace-parent-flags` in lower-case hex; later versions may have more behind it.
+fn is_traceparent(text: &str) -> bool {
+    let mut parts = text.splitn(5, '-');
+    let mut part = |length: usize| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        parts.next().filter(|part| part.len() == length && part.bytes().all(is_hex))
+    };
+    let (Some(version), Some(trace), Some(parent), Some(_)) = (part(2), part(32), part(16), part(2)) else {
+        return false;
+    };
+    let more = parts.next();
+    let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
+    version != "ff"
+        && (version != "00" || more.is_none())
+        && more.is_none_or(|more| more.bytes().all(|byte| byte.is_ascii_graphic()))
+        && !is_zero(trace)
+        && !is_zero(parent)
+        && text.len() <= TraceContext::MAX_PARENT_BYTES
+}
+
 /// Where a record was first taken in, and how it is found in that relay's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -117,6 +159,19 @@ pub struct NewRecord {
     pub trace: Option<TraceContext>,
     /// Where another relay took it in, before this one.
     pub origin: Option<Origin>,
+}
+
+/// What became of a record in the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed {
+    /// Its id.
+    pub id: EventId,
+    /// Its place in the journal; `None` where the journal had it already.
+    pub sequence: Option<Sequence>,
+    /// What it stays in order with, as resolved; `None` is a barrier for its instance.
+    pub order_key: Option<OrderKey>,
+    /// The change set that it is part of.
+    pub change_set: Option<Box<str>>,
 }
 
 /// A record as the journal holds it, its digest verified.
@@ -214,4 +269,42 @@ pub struct GapDetail {
     pub to: Option<u64>,
     /// What a person should know, in a sentence.
     pub message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn only_a_valid_trace_is_taken() {
+        let is_valid = |text: &str| TraceContext::received(text, None).is_some();
+        assert!(is_valid(PARENT));
+        assert!(is_valid("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"));
+        for wrong in [
+            "",
+            "00",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-1",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-00f067aa0ba902b7-01",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-\r\nx-evil: 1",
+        ] {
+            assert!(!is_valid(wrong), "{wrong}");
+        }
+        assert!(!is_valid(&format!("01{}-{}", &PARENT[2..], "x".repeat(100))));
+    }
+
+    #[test]
+    fn a_state_that_no_header_can_carry_is_left_out() {
+        let state = |state: &str| TraceContext::received(PARENT, Some(state)).unwrap().tracestate;
+        assert_eq!(state("a=1,b=2").as_deref(), Some("a=1,b=2"));
+        for wrong in ["", "a=1\r\nx: y", "a=é", &"x".repeat(513)] {
+            assert_eq!(state(wrong), None, "{wrong}");
+        }
+    }
 }

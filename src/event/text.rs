@@ -33,6 +33,20 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{FFFD}' } else { character }).collect()
 }
 
+/// Text on one line, with nothing lost: what [`one_line`] replaces is escaped (`\n`, `\u{1b}`).
+pub(crate) fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            character if is_harmless(character) && !matches!(character, '\u{2028}' | '\u{2029}') => {
+                line.push(character);
+            }
+            character => line.extend(character.escape_default()),
+        }
+    }
+    line
+}
+
 fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
@@ -66,6 +80,11 @@ mod tests {
         assert_eq!(one_line("abcdefg", 6), "abcde…");
         assert_eq!(one_line("abcde g", 6), "abcd…");
         assert_eq!(one_line(" \n ", 6), "");
+    }
+
+    #[test]
+    fn what_is_escaped_is_on_one_line_and_whole() {
+        assert_eq!(escaped("a\u{1b}[31m \r\n\u{2028}ü\\n\u{202e}"), r"a\u{1b}[31m \r\n\u{2028}ü\n\u{202e}");
     }
 
     proptest! {

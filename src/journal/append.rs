@@ -14,7 +14,7 @@ use super::schema::{self, key, write_meta};
 use super::sources::knows;
 use super::states::{self, Coming};
 use super::{Advance, Append, AppendError, Appended, Journal, SourceId, running};
-use crate::event::{EventId, NewRecord, OrderRef, RecordKind, Timestamp};
+use crate::event::{EventId, NewRecord, OrderKey, OrderRef, Placed, RecordKind, Timestamp};
 
 /// How much of `unparsed` originals is kept; what comes beyond is only counted. In bytes.
 pub(super) const MAX_UNPARSED_BYTES: u64 = 64 << 20;
@@ -88,7 +88,12 @@ fn accept(
     let incarnation = append.advance.as_ref().map(|advance| advance.incarnation.0);
     let inserter = Inserter::new(conn, ledger, append.source, incarnation, now)?;
     let taken = inserter.take(&append.records, append.ignored)?;
-    Ok(Ok(Appended { accepted: taken.accepted, known: taken.known, last_sequence: ledger.heads.last }))
+    Ok(Ok(Appended {
+        accepted: taken.accepted,
+        known: taken.known,
+        last_sequence: ledger.heads.last,
+        placed: taken.placed,
+    }))
 }
 
 /// What became of the records of one request.
@@ -102,12 +107,24 @@ pub(super) struct Taken {
     pub(super) ids: Vec<EventId>,
     /// One of those that are new.
     pub(super) proof: Option<EventId>,
+    /// What became of those that are part of a trace, in order; `None` for one that was only counted.
+    pub(super) placed: Vec<Option<Placed>>,
 }
 
 /// What became of one record.
 pub(super) struct Inserted {
     pub(super) id: EventId,
     pub(super) is_new: bool,
+    /// Where it is part of a trace.
+    pub(super) placed: Option<Placed>,
+}
+
+impl Inserted {
+    /// The journal has it already.
+    fn known(record: &NewRecord, id: EventId) -> Self {
+        let placed = Placed { id, sequence: None, order_key: None, change_set: None };
+        Self { id, is_new: false, placed: record.trace.is_some().then_some(placed) }
+    }
 }
 
 /// Compare-and-set: a source that read ahead of a failed append must not leave a hole.
@@ -202,9 +219,11 @@ impl<'a> Inserter<'a> {
             if record.kind == RecordKind::Unparsed {
                 unparsed += 1;
                 if !self.keeps_unparsed(record) {
+                    taken.placed.extend(record.trace.is_some().then_some(None));
                     continue;
                 }
             }
+            let is_told = record.trace.is_some();
             let inserted = self.insert(record)?;
             if inserted.is_new {
                 taken.accepted += 1;
@@ -213,6 +232,9 @@ impl<'a> Inserter<'a> {
                 taken.known += 1;
             }
             taken.ids.push(inserted.id);
+            if is_told {
+                taken.placed.push(inserted.placed);
+            }
         }
         if !records.is_empty() {
             // What they brought to the state of things.
@@ -269,7 +291,7 @@ impl<'a> Inserter<'a> {
         let _ = write!(self.id, "{id}");
         let (mut namespace_state, mut namespace) = namespace_columns(&record.keys.namespace);
         if record.news.is_some() && record.id.is_some() && knows(self.conn, &self.id)? {
-            return Ok(Inserted { id, is_new: false });
+            return Ok(Inserted::known(record, id));
         }
         let order_key = match &record.keys.order {
             OrderRef::Known(order_key) => Some(order_key.as_str()),
@@ -356,8 +378,14 @@ impl<'a> Inserter<'a> {
             row.origin.accepted_at,
         ])?;
         if inserted == 0 {
-            return Ok(Inserted { id, is_new: false });
+            return Ok(Inserted::known(record, id));
         }
+        let placed = record.trace.is_some().then(|| Placed {
+            id,
+            sequence: Some(sequence),
+            order_key: order_key.map(|key| OrderKey::from_stored(key.to_owned())),
+            change_set: change_set.map(Box::from),
+        });
         self.ledger.heads.last = sequence;
         self.ledger.heads.chain = link;
         if record.kind == RecordKind::Unparsed {
@@ -366,6 +394,6 @@ impl<'a> Inserter<'a> {
         for teaching in &record.keys.teaches {
             self.ledger.parents.learn(self.conn, &self.instance, teaching, sequence)?;
         }
-        Ok(Inserted { id, is_new: true })
+        Ok(Inserted { id, is_new: true, placed })
     }
 }

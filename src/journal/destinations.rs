@@ -13,15 +13,6 @@ use super::{
 use crate::event::{Sequence, Timestamp};
 
 impl Journal {
-    /// Whether a destination of this name is known.
-    ///
-    /// # Errors
-    /// See [`JournalError`].
-    pub async fn knows_destination(&self, name: &str) -> Result<bool, JournalError> {
-        let name = name.to_owned();
-        self.read(move |conn, _| is_registered(conn, &name)).await
-    }
-
     /// The row of a destination that is configured; a new one begins with the oldest record that is left. An
     /// orphan of that name is none any more. Where `renamed_from` names a row and `name` has none, that row
     /// is taken over under the new name, and an act says so; where both have one, nothing is taken over (a

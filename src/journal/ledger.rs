@@ -126,6 +126,8 @@ pub(super) struct Ledger {
     pub(super) unparsed_limit: u64,
     /// Whether the limit above was already said to be reached.
     pub(super) unparsed_said: bool,
+    /// About how much was written of the keys of pushes since they were last counted, in bytes.
+    pub(super) uncounted_key_bytes: u64,
 }
 
 impl Ledger {
@@ -147,6 +149,7 @@ impl Ledger {
             loose: Vec::new(),
             unparsed_limit,
             unparsed_said: false,
+            uncounted_key_bytes: 0,
         })
     }
 

@@ -87,7 +87,7 @@ use std::time::Duration;
 use rusqlite::{Connection, InterruptHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::event::Sequence;
+use crate::event::{Sequence, Timestamp};
 
 pub use commits::{COMMIT_BOUNDS_SECONDS, CommitReading};
 pub use destination_types::{
@@ -192,6 +192,7 @@ impl Journal {
             clock,
             max_size_bytes: AtomicU64::new(options.max_size_bytes),
             keep_micros: AtomicU64::new(micros(options.keep)),
+            keeps_all: AtomicBool::new(options.keeps_all),
             latest: watch::Sender::new(ledger.heads.last),
             failed: watch::Sender::new(None),
             readers: Default::default(),
@@ -219,8 +220,9 @@ impl Journal {
     }
 
     /// Keeps records for another time, and up to another size in bytes, from now on.
-    pub fn retune(&self, keep: Duration, max_size_bytes: u64) {
+    pub fn retune(&self, keep: Duration, max_size_bytes: u64, keeps_all: bool) {
         let shared = &self.inner.shared;
+        shared.keeps_all.store(keeps_all, Ordering::Relaxed);
         shared.keep_micros.store(micros(keep), Ordering::Relaxed);
         shared.max_size_bytes.store(max_size_bytes, Ordering::Relaxed);
     }
@@ -258,6 +260,16 @@ impl Journal {
             damaged: shared.damaged.load(Ordering::Relaxed),
             corrupt_records: shared.corrupt_records.load(Ordering::Relaxed),
         })
+    }
+
+    /// When the journal was made; a copy was made when its original was.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn began_at(&self) -> Result<Timestamp, JournalError> {
+        let micros = "SELECT MIN(began_at) FROM epochs";
+        let began_at = self.read(move |conn, _| conn.query_row(micros, [], |row| row.get(0))).await?;
+        Ok(Timestamp::from_unix_micros(began_at))
     }
 
     /// Returns when the thread that writes has turned to it: whether it answers.

@@ -9,11 +9,19 @@ use tokio::sync::oneshot;
 use super::append::{Inserter, growth_bytes};
 use super::job::{Job, Refusal};
 use super::ledger::Ledger;
+use super::rows::number;
 use super::{AppendError, Journal, Push, PushKey, Pushed, SourceId, sources};
 use crate::event::{EventId, Timestamp};
 
 /// How long a repetition is known.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
+
+/// Keys take this part of the journal's size, at most.
+const SHARE: u64 = 16;
+
+/// So many keys, and about so many bytes of them, go at once.
+const SLICE: usize = 10_000;
+const SLICE_BYTES: u64 = 8 << 20;
 
 /// What the row of a key takes beside the ids, about, and an id in it. In bytes.
 const KEY_BYTES: u64 = 160;
@@ -70,15 +78,22 @@ impl Job for PushJob {
         if let Some(key) = key
             && let Some(ids) = repeated(conn, *source, key, now)?
         {
-            self.result = Some(Pushed { ids, accepted: 0, is_repeated: true });
+            self.result = Some(Pushed { ids, accepted: 0, is_repeated: true, placed: Vec::new() });
             return Ok(());
         }
         let taken = Inserter::new(conn, ledger, *source, None, now.unix_micros())?.take(records, 0)?;
         if let Some(key) = key {
             remember(conn, *source, key, &taken.ids, ledger.heads.last, now)?;
+            let written = KEY_BYTES + taken.ids.len() as u64 * ID_BYTES;
+            ledger.uncounted_key_bytes = ledger.uncounted_key_bytes.saturating_add(written);
         }
         self.proof = taken.proof;
-        self.result = Some(Pushed { ids: taken.ids, accepted: taken.accepted, is_repeated: false });
+        self.result = Some(Pushed {
+            ids: taken.ids,
+            accepted: taken.accepted,
+            is_repeated: false,
+            placed: taken.placed,
+        });
         Ok(())
     }
 
@@ -141,4 +156,45 @@ fn remember(
 /// Removes the keys of requests that are not known any more.
 pub(super) fn forget_old(conn: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM push_keys WHERE seen_at < ?1")?.execute([horizon(now)]).map(drop)
+}
+
+/// Whether so much was written, in bytes, that it is worth counting.
+pub(super) fn is_worth_counting(uncounted_bytes: u64, max_size_bytes: u64) -> bool {
+    uncounted_bytes > max_size_bytes / SHARE / 8
+}
+
+/// Where keys take more than their share, removes the oldest until they take seven eighths of it; a slice of
+/// them. How many went, and about how many bytes; none where they are within their share.
+pub(super) fn prune(conn: &Connection, max_size_bytes: u64) -> rusqlite::Result<(u64, u64)> {
+    let share = max_size_bytes / SHARE;
+    let mut bytes = conn
+        .prepare_cached(&format!("SELECT COALESCE(SUM({KEY_BYTES} + length(ids)), 0) FROM push_keys"))?
+        .query_row([], |row| number(row, 0))?;
+    if bytes <= share {
+        return Ok((0, 0));
+    }
+    let transaction = conn.unchecked_transaction()?;
+    let mut forgotten: Vec<(i64, String)> = Vec::new();
+    let mut freed = 0;
+    {
+        let mut oldest = transaction.prepare_cached(&format!(
+            "SELECT source, key, {KEY_BYTES} + length(ids) FROM push_keys ORDER BY seen_at LIMIT {SLICE}"
+        ))?;
+        let mut rows = oldest.query([])?;
+        while let Some(row) = rows.next()? {
+            if bytes <= share - share / 8 || freed >= SLICE_BYTES {
+                break;
+            }
+            forgotten.push((row.get(0)?, row.get(1)?));
+            let length = number(row, 2)?;
+            (bytes, freed) = (bytes.saturating_sub(length), freed + length);
+        }
+    }
+    for (source, key) in &forgotten {
+        transaction
+            .prepare_cached("DELETE FROM push_keys WHERE source = ?1 AND key = ?2")?
+            .execute(params![source, key])?;
+    }
+    transaction.commit()?;
+    Ok((forgotten.len() as u64, freed))
 }

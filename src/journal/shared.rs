@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) epoch: String,
     pub(super) max_size_bytes: AtomicU64,
     pub(super) keep_micros: AtomicU64,
+    /// Whether nothing may be removed.
+    pub(super) keeps_all: AtomicBool,
     pub(super) clock: Arc<RunningClock>,
     pub(super) latest: watch::Sender<Sequence>,
     pub(super) failed: watch::Sender<Option<String>>,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{
-    EventId, Framing, Incarnation, Namespace, NewRecord, OrderKey, RecordKind, Sequence, StoredRecord,
-    Timestamp,
+    EventId, Framing, Incarnation, Namespace, NewRecord, OrderKey, Placed, RecordKind, Sequence,
+    StoredRecord, Timestamp,
 };
 
 /// How a journal is opened.
@@ -23,6 +23,8 @@ pub struct Options {
     pub max_size_bytes: u64,
     /// How long to wait for another process to let go of the lock.
     pub lock_wait: Duration,
+    /// Whether nothing is removed: nobody knows to whom it is owed. At the limit nothing more is accepted.
+    pub keeps_all: bool,
 }
 
 /// The row of a source.
@@ -154,7 +156,7 @@ pub struct Append {
 }
 
 /// What was accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// Records that are new.
     pub accepted: u64,
@@ -162,6 +164,8 @@ pub struct Appended {
     pub known: u64,
     /// The last sequence of the journal now.
     pub last_sequence: Sequence,
+    /// What became of those that are part of a trace, in order; `None` for one that was only counted.
+    pub placed: Vec<Option<Placed>>,
 }
 
 /// What was pushed in one request: all of it is accepted, or nothing.
@@ -189,6 +193,9 @@ pub struct Pushed {
     pub accepted: u64,
     /// Whether the request came before: the ids are those of then.
     pub is_repeated: bool,
+    /// What became of those that are part of a trace, in order; nothing for a repetition, `None` for one that was
+    /// only counted.
+    pub placed: Vec<Option<Placed>>,
 }
 
 /// Why nothing of an [`Append`] or a [`Push`] was accepted.

@@ -131,6 +131,7 @@ impl Writer {
                 None => Ok(()),
             })
             .and_then(|()| push::forget_old(conn, Timestamp::now()));
+        self.ledger.uncounted_key_bytes = u64::MAX;
         if let Err(error) = done {
             self.failed_upkeep(&error);
         }
@@ -152,6 +153,26 @@ impl Writer {
         }
     }
 
+    /// Keeps the keys of pushes within their share of the journal: they must not displace its records.
+    fn prune_keys(&mut self) {
+        let Some(conn) = &self.conn else { return };
+        match push::prune(conn, self.shared.max_size_bytes()) {
+            Ok((0, _)) => self.ledger.uncounted_key_bytes = 0,
+            Ok((keys, freed_bytes)) => {
+                tracing::warn!(
+                    keys,
+                    "names of pushes take too much of the journal: a repetition of the oldest is not known any more"
+                );
+                self.upkeep.unchecked_bytes += freed_bytes + keys * 512;
+            }
+            Err(error) => {
+                // Again within the hour.
+                self.ledger.uncounted_key_bytes = 0;
+                self.failed_upkeep(&error);
+            }
+        }
+    }
+
     /// Whether there is work to go on with.
     pub(super) fn is_due(&self) -> bool {
         self.upkeep.is_due() || !self.ledger.loose.is_empty()
@@ -164,6 +185,9 @@ impl Writer {
         }
         if self.ledger.states.is_worth_counting(self.shared.max_size_bytes()) {
             self.prune_states();
+        }
+        if push::is_worth_counting(self.ledger.uncounted_key_bytes, self.shared.max_size_bytes()) {
+            self.prune_keys();
         }
         let high = self.shared.max_size_bytes() - self.shared.max_size_bytes() / 32;
         if self.upkeep.goal_bytes.is_none() && self.used_bytes() > high && self.worth_removing() {
@@ -188,6 +212,9 @@ impl Writer {
     /// What every destination in the table has passed: one that is not configured now is still owed what
     /// it has not passed.
     fn removable_through(&self) -> u64 {
+        if self.shared.keeps_all.load(Ordering::Relaxed) {
+            return self.ledger.heads.removed_through;
+        }
         let last = self.ledger.heads.last;
         self.ledger.cursors.values().copied().min().unwrap_or(last).min(last)
     }

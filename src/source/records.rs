@@ -1,5 +1,7 @@
 //! From bytes to records, in one way for lines of files and for what is pushed.
 
+use sha2::{Digest, Sha256};
+
 use crate::event::{
     EventId, Framing, Keys, Namespace, NewRecord, OversizedDetail, RecordKind, UnparsedDetail,
 };
@@ -58,6 +60,12 @@ pub(super) fn oversized(
         detail: serde_json::to_string(&detail).ok(),
         ..bare(id, RecordKind::Oversized, offset, head, framing)
     }
+}
+
+/// What came whole, and is too long to be kept so.
+pub(super) fn oversized_whole(id: Option<EventId>, whole: &[u8], framing: Framing) -> NewRecord {
+    let head = &whole[..whole.len().min(OVERSIZED_KEPT_BYTES)];
+    oversized(id, 0, head, whole.len() as u64, &Sha256::digest(whole).into(), framing)
 }
 
 fn bare(id: Option<EventId>, kind: RecordKind, offset: u64, original: &[u8], framing: Framing) -> NewRecord {

@@ -38,6 +38,8 @@ pub struct SourceStatus {
     pub listening: Option<SocketAddr>,
     /// Pushes that were refused since it was started: a wrong signature, or no token.
     pub refused: u64,
+    /// Pushes that could not be taken since it was started, and will not be sent again: too large, unreadable, late.
+    pub untaken: u64,
     /// Whether it has looked at its files for the first time; whether it has tried to listen.
     pub looked: bool,
     /// Whether everything that is there was read, at the last look.

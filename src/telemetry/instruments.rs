@@ -26,6 +26,17 @@ impl Kind {
     }
 }
 
+/// Since when a counter counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Since the process was started, or what is counted for.
+    Process,
+    /// Since the journal was made: it goes on after a restart.
+    Journal,
+    /// What was there when it was first asked for is in it, and nobody knows since when.
+    FirstAsked,
+}
+
 /// Something that is measured.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Instrument {
@@ -53,6 +64,26 @@ impl Instrument {
     #[must_use]
     pub fn unit(&self) -> &'static str {
         ["seconds", "bytes"].into_iter().find(|unit| self.name.ends_with(unit)).unwrap_or_default()
+    }
+
+    /// Since when it counts.
+    #[must_use]
+    pub fn since(&self) -> Since {
+        let of_journal = [
+            &ACCEPTED,
+            &SOURCE_UNPARSED,
+            &SOURCE_IGNORED,
+            &DESTINATION_ACCEPTED,
+            &NOT_ROUTED,
+            &DELIVERED,
+            &PURGED,
+            &REPLAYED,
+        ];
+        match self.name {
+            name if of_journal.iter().any(|instrument| instrument.name == name) => Since::Journal,
+            name if name == SOURCE_GAPS.name => Since::FirstAsked,
+            _ => Since::Process,
+        }
     }
 }
 
@@ -119,6 +150,12 @@ instruments! {
     CONFIG_APPLIED_AT Gauge "audit_relay_config_last_reload_success_timestamp_seconds" []
         "When a configuration was last applied."
         "changes(audit_relay_config_last_reload_success_timestamp_seconds[1h]) > 0"
+    TELEMETRY_SPANS Counter "audit_relay_telemetry_spans" ["outcome"]
+        "Spans of the relay itself by what became of them: exported, or lost: queue_full (more were made than were sent), export_failed (the collector was not reached or refused them), rejected (it took the request without them), shutdown (the relay ended first). No series while no traces are sent."
+        "sum by (outcome) (increase(audit_relay_telemetry_spans_total{outcome!=\"exported\"}[15m])) > 0"
+    TELEMETRY_METRIC_EXPORTS Counter "audit_relay_telemetry_metric_exports" ["outcome"]
+        "Requests in which these metrics were sent by OTLP: exported, or failed (the next one makes up for it). No series while none are sent."
+        "increase(audit_relay_telemetry_metric_exports_total{outcome=\"failed\"}[15m]) > 0"
     ACCEPTED Counter "audit_relay_accepted_records" []
         "Records that this journal accepted in its life: events, gaps, what could not be read, acts of operators."
         "rate(audit_relay_accepted_records_total[5m])"
@@ -140,6 +177,9 @@ instruments! {
     SOURCE_REFUSED Counter "audit_relay_source_refused_pushes" ["source"]
         "Pushes that were refused for a wrong signature or token. Flipt does not send them again: they are lost."
         "increase(audit_relay_source_refused_pushes_total[15m]) > 0"
+    SOURCE_UNTAKEN Counter "audit_relay_source_untaken_pushes" ["source"]
+        "Pushes that could not be taken: too large, not readable, too late, or sent to another path. Flipt does not send them again: they are lost."
+        "increase(audit_relay_source_untaken_pushes_total[15m]) > 0"
     SOURCE_STALLED Gauge "audit_relay_source_stalled" ["source"]
         "Whether a source does not go on."
         "audit_relay_source_stalled == 1"
@@ -150,8 +190,11 @@ instruments! {
         "When a source last gave a record; no series before its first."
         "time() - audit_relay_source_last_event_timestamp_seconds > 3 * 86400"
     JOURNAL_USED Gauge "audit_relay_journal_used_bytes" []
-        "What the journal uses of its limit."
-        "audit_relay_journal_used_bytes / audit_relay_journal_limit_bytes > 0.8"
+        "What the journal uses of its limit. It may well be all of it: what was delivered is kept until its room is needed."
+        "audit_relay_journal_used_bytes / audit_relay_journal_limit_bytes"
+    JOURNAL_OWED Gauge "audit_relay_journal_owed_bytes" []
+        "About how much of the journal cannot be dropped, since a destination has yet to take it."
+        "audit_relay_journal_owed_bytes / audit_relay_journal_limit_bytes > 0.8"
     JOURNAL_LIMIT Gauge "audit_relay_journal_limit_bytes" []
         "How large the journal may become (`journal.max_size`)."
         "audit_relay_journal_limit_bytes"

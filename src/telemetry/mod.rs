@@ -2,5 +2,8 @@
 
 pub mod instruments;
 pub mod logs;
+pub mod otlp;
 pub mod process;
 pub mod prometheus;
+pub mod settings;
+pub mod traces;

@@ -17,7 +17,7 @@ pub(in crate::delivery) fn too_old(max_age: Duration) -> Reason {
     let age = humantime::format_duration(max_age);
     Reason {
         code: "expired",
-        message: format!("it happened more than {age} ago: the receiver would refuse it"),
+        message: format!("it happened more than {age} ago: the receiver would refuse it").into(),
     }
 }
 
@@ -55,7 +55,7 @@ impl Engine {
         }
         let message = format!("not delivered within {}", humantime::format_duration(after));
         let old = self.window.accepted_before(limit);
-        self.kill(&old, &Reason { code: "expired", message });
+        self.kill(&old, &Reason { code: "expired", message: message.into() });
     }
 
     /// When the oldest waiting record expires, by the steady clock.
@@ -78,7 +78,11 @@ impl Engine {
                 break;
             }
             let message = format!("the journal had to keep more than {limit} bytes for this destination");
-            if self.kill_quietly(&[(oldest, is_pending)], &Reason { code: "backlog_limit", message }) == 0 {
+            if self.kill_quietly(
+                &[(oldest, is_pending)],
+                &Reason { code: "backlog_limit", message: message.into() },
+            ) == 0
+            {
                 break; // it is on its way
             }
             killed += 1;

@@ -14,6 +14,8 @@ impl Engine {
         let Some(part) = parcel.parts.front_mut() else { return };
         part.attempts = part.attempts.saturating_add(1);
         let attempts = part.attempts;
+        part.thread = report.thread.or(part.thread.take());
+        self.thread.clone_from(&part.thread);
         let sequences: BTreeMap<EventId, Sequence> =
             part.deliveries.iter().map(|delivery| (delivery.record.id, sequence_of(delivery))).collect();
         let find = |ids: &[EventId]| -> Vec<Sequence> {
@@ -31,7 +33,7 @@ impl Engine {
         for (id, reason) in report.unrenderable {
             let Some(sequence) = sequences.get(&id) else { continue };
             self.changes.dead.push(letter(*sequence, &reason, attempts));
-            self.notices.push(Notice::Dead { id, reason });
+            self.notices.push(Notice::Dead { id, reason, thread: self.thread.clone() });
             aside.push(*sequence);
         }
         if !report.delivered.is_empty() || report.failed.is_some() {
@@ -56,6 +58,7 @@ impl Engine {
             }
             None => self.not_rendered(chosen, attempts),
         }
+        self.thread = None;
     }
 
     /// A part that no request carried and nothing was said about must not be tried for ever.
@@ -64,8 +67,7 @@ impl Engine {
         if part.attempts == 0 {
             return; // the next part of a parcel that was split
         }
-        let reason =
-            Reason { code: "not_rendered", message: "the destination made no request of it".to_owned() };
+        let reason = Reason { code: "not_rendered", message: "the destination made no request of it".into() };
         self.kill_members(chosen, &part.sequences(), &reason, attempts);
     }
 
@@ -98,7 +100,13 @@ impl Engine {
                     let wait = retry_delay(&self.rules.retry, attempts, not_before);
                     part.not_before = Some(now.after(wait));
                     let id = part.id.clone();
-                    self.notices.push(Notice::Parked { id, attempts, wait, reason });
+                    self.notices.push(Notice::Parked {
+                        id,
+                        attempts,
+                        wait,
+                        reason,
+                        thread: self.thread.clone(),
+                    });
                     self.endpoint_answers(number);
                 } else {
                     self.endpoint_fails(number, not_before, reason, now);
@@ -111,13 +119,13 @@ impl Engine {
     fn endpoint_fails(&mut self, number: u64, asked: Option<Duration>, reason: Reason, now: Now) {
         if let Some(wait) = self.endpoint.failed(number, asked, &reason, now) {
             let attempts = self.endpoint.attempts();
-            self.notices.push(Notice::Waits { attempts, wait, reason });
+            self.notices.push(Notice::Waits { attempts, wait, reason, thread: self.thread.clone() });
         }
     }
 
     fn endpoint_blocks(&mut self, number: u64, gone: bool, reason: Reason, now: Now) {
         if self.endpoint.block(number, gone, &reason, now) {
-            self.notices.push(Notice::Blocked { gone, reason });
+            self.notices.push(Notice::Blocked { gone, reason, thread: self.thread.clone() });
         }
     }
 
@@ -144,8 +152,8 @@ impl Engine {
             self.rejected = self.rejected.saturating_add(1);
         }
         if self.rejected >= self.rules.reject_limit {
-            let message =
-                format!("{} records in a row were rejected; the last time {}", self.rejected, reason.message);
+            let so_many = format!("{} records in a row were rejected; the last time ", self.rejected);
+            let message = reason.message.behind(&so_many);
             let limit = Reason { code: REJECT_LIMIT, message };
             let issued = self.endpoint.issued();
             if let Some(part) = self.parcels.get_mut(&chosen).and_then(|parcel| parcel.parts.front_mut()) {
@@ -191,7 +199,8 @@ impl Engine {
         let Some(part) = self.parcels.get(&chosen).and_then(|parcel| parcel.parts.front()) else { return };
         for delivery in part.deliveries.iter().filter(|delivery| gone.contains(&sequence_of(delivery))) {
             self.changes.dead.push(letter(sequence_of(delivery), reason, attempts));
-            self.notices.push(Notice::Dead { id: delivery.record.id, reason: reason.clone() });
+            let (id, reason) = (delivery.record.id, reason.clone());
+            self.notices.push(Notice::Dead { id, reason, thread: self.thread.clone() });
         }
         self.settle_members(chosen, gone, false);
     }

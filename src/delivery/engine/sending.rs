@@ -130,7 +130,12 @@ impl Engine {
             self.changes.batches.insert(part.id.clone());
         }
         self.in_flight += 1;
-        Some(Dispatch { parcel: chosen, id: part.id.clone(), attempt: part.attempts + 1 })
+        Some(Dispatch {
+            parcel: chosen,
+            id: part.id.clone(),
+            attempt: part.attempts + 1,
+            thread: part.thread.clone(),
+        })
     }
 
     /// The records of a dispatch.

@@ -25,11 +25,14 @@ impl Lane {
         if !is_due || !self.engine.begin_replay(now) {
             return Ok(None);
         }
+        let thread = self.replays.thread();
         let (batch_id, attempt, deliveries) = self.replays.begin(&self.name, now.steady);
         let context = RenderContext { now: now.wall, attempt, batch_id, replay: true };
+        let begun = self.spans.begin();
         let mut rendered = replay::render(destination.as_ref(), deliveries, &context, now);
+        let outgoing = self.spans.rendered(begun, &context, deliveries, &rendered, thread);
         if !rendered.requests.is_empty() {
-            return Ok(Some(Ready { ticket: Ticket::Replay, rendered }));
+            return Ok(Some(Ready { ticket: Ticket::Replay, rendered, outgoing }));
         }
         self.engine.cancel_replay();
         let commit = self.replays.end(report_of(&mut rendered, Vec::new()));

@@ -13,6 +13,7 @@ use crate::delivery::{Memory, Meter};
 use crate::destination::{Destination, Limits};
 use crate::journal::{DestinationRow, Journal};
 use crate::routing::RouteTable;
+use crate::telemetry::traces::Tracer;
 
 /// What ends a lane.
 #[derive(Debug, Clone)]
@@ -70,6 +71,8 @@ pub struct LaneSetup {
     pub memory: Memory,
     /// Counts its requests; one that takes over from another counts on.
     pub meter: Meter,
+    /// Tells of each delivery.
+    pub tracer: Tracer,
     /// Told whenever records died.
     pub died: Arc<tokio::sync::Notify>,
     /// What ends it.

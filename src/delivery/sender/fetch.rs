@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 
-use super::{SendError, Sender, describe, failure};
+use super::{SendError, Sender, failure};
 use crate::config::secret::Secret;
 use crate::destination::webhook;
 
@@ -53,7 +53,7 @@ impl Sender {
             body: None,
         };
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| SendError::Failed(describe(error)))? {
+        while let Some(chunk) = response.chunk().await.map_err(SendError::on_the_way)? {
             if body.len() + chunk.len() > limit {
                 return Ok(fetched);
             }

@@ -125,7 +125,7 @@ async fn post(sender: &Sender, url: &str) -> Result<Response, SendError> {
 async fn post_within(sender: &Sender, url: &str, timeout: Duration) -> Result<Response, SendError> {
     let url = Arc::new(Secret::new(url));
     let headers = vec![("x-secret".to_owned(), Secret::new("hunter2"))];
-    let request = HttpRequest { url, method: "POST", headers, body: b"{}".to_vec() };
+    let request = HttpRequest { url, method: "POST", headers, body: b"{}".to_vec(), propagates: false };
     sender.send(Request::Http(request), timeout).await
 }
 
@@ -226,7 +226,7 @@ async fn a_proxy_is_gone_through_with_its_credentials() {
     });
     assert_eq!(status(post(&sender, "http://audit.example.com/in").await), 200);
     let error = post(&sender, "https://audit.example.com/in").await.unwrap_err();
-    assert!(matches!(error, SendError::Failed(_)), "{error:?}");
+    assert!(matches!(error, SendError::Failed { .. }), "{error:?}");
     let shown = format!("{error} {error:?}");
     assert!(!["Aladdin", "sesame", "/in", "hunter2"].iter().any(|secret| shown.contains(secret)), "{shown}");
     let heads = asked.await.unwrap();
@@ -278,7 +278,7 @@ async fn a_head_without_end_is_no_answer() {
     });
     let url = format!("http://127.0.0.1:{port}/");
     let error = post_within(&sender, &url, Duration::from_millis(400)).await.unwrap_err();
-    assert_eq!(error, SendError::Failed("no answer in time".into()));
+    assert_eq!(error, SendError::Failed { message: "no answer in time".into(), kind: "timeout" });
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ fn row() -> DestinationRow {
 }
 
 fn reason(code: &'static str) -> Reason {
-    Reason { code, message: format!("the receiver said {code}") }
+    Reason { code, message: format!("the receiver said {code}").into() }
 }
 
 fn retry() -> Outcome {

@@ -138,7 +138,12 @@ fn outcome(said: Said, now: Now) -> Outcome {
     let (status, retry_after) = match said {
         Status(status) => (status, None),
         After(status, value) => (status, Some(value.to_owned())),
-        Nothing => return outcome_of(SendError::Failed("connection reset".to_owned())),
+        Nothing => {
+            return outcome_of(SendError::Failed {
+                message: "connection reset".to_owned(),
+                kind: "connection_broken",
+            });
+        }
         Untrusted => return outcome_of(SendError::Untrusted("it is not trusted".to_owned())),
     };
     let response = Response::Http { status, retry_after, rate_limit_reset: None, body: b"because".to_vec() };

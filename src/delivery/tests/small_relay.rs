@@ -70,6 +70,7 @@ pub(super) fn open(dir: &Path) -> Journal {
         keep: Duration::ZERO,
         max_size_bytes: 1 << 30,
         lock_wait: Duration::from_secs(20),
+        keeps_all: false,
     };
     Journal::open(options).unwrap().0
 }

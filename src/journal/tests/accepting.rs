@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Teaching, Timestamp, TraceContext};
+use crate::event::{OrderKey, Placed, Teaching, Timestamp, TraceContext};
 
 #[test]
 fn what_comes_back_is_what_was_accepted() {
@@ -13,7 +13,14 @@ fn what_comes_back_is_what_was_accepted() {
     append.records[1].framing = Framing::Cri;
     let expected = append.records.clone();
     let answer = bench.journal.append(append).blocking_recv().unwrap().unwrap();
-    assert_eq!(answer, Appended { accepted: 2, known: 0, last_sequence: 2 });
+    // Only what is part of a trace is told one by one.
+    let placed = Placed {
+        id: expected[0].id.unwrap(),
+        sequence: Some(1),
+        order_key: Some(OrderKey::from_stored("flipt/default/flag/flag-1".to_owned())),
+        change_set: None,
+    };
+    assert_eq!(answer, Appended { accepted: 2, known: 0, last_sequence: 2, placed: vec![Some(placed)] });
     assert_eq!(*bench.journal.latest().borrow(), 2);
     let found = bench.records();
     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -98,7 +105,10 @@ fn a_record_that_is_known_is_passed_over() {
     let mut bench = Bench::new();
     bench.append(&["one", "two"]).unwrap();
     let again = vec![record(bench.file.name, 0, "one"), record(bench.file.name, 99, "new")];
-    assert_eq!(bench.push(again).unwrap(), Appended { accepted: 1, known: 1, last_sequence: 3 });
+    assert_eq!(
+        bench.push(again).unwrap(),
+        Appended { accepted: 1, known: 1, last_sequence: 3, placed: Vec::new() }
+    );
     bench.journal.clone().close().unwrap();
     assert_chained(&bench.database());
 }

@@ -42,6 +42,7 @@ fn options(data_dir: &Path) -> Options {
         keep: Duration::from_secs(86_400),
         max_size_bytes: AMPLE,
         lock_wait: Duration::from_secs(20),
+        keeps_all: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::*;
-use crate::event::{EventId, NewRecord, RecordKind};
+use crate::event::{EventId, NewRecord, RecordKind, TraceContext};
 
 fn pushed(line: &str) -> NewRecord {
     NewRecord { id: None, ..record(Incarnation::name("r", "s", b"x", 0), 0, line) }
@@ -25,7 +25,10 @@ fn what_comes_without_an_id_gets_one_from_its_place() {
     let answer = push(&bench, &["a", "a"], None).unwrap();
     let epoch = bench.journal.epoch().to_owned();
     let expected = [2, 3].map(|sequence| EventId::of_sequence(&epoch, sequence, b"a"));
-    assert_eq!(answer, Pushed { ids: expected.to_vec(), accepted: 2, is_repeated: false });
+    assert_eq!(
+        answer,
+        Pushed { ids: expected.to_vec(), accepted: 2, is_repeated: false, placed: Vec::new() }
+    );
     let found: Vec<_> = bench.records().into_iter().map(|record| record.id).collect();
     assert_eq!(found[1..], expected);
     bench.journal.clone().close().unwrap();
@@ -44,6 +47,19 @@ fn what_comes_with_an_id_keeps_it_and_is_accepted_once() {
 }
 
 #[test]
+fn what_is_part_of_a_trace_is_told_one_by_one() {
+    let mut bench = Bench::new();
+    bench.append(&["one"]).unwrap();
+    let first = bench.records()[0].id;
+    let trace = Some(TraceContext { traceparent: "00-1-2-01".to_owned(), tracestate: None });
+    let known = NewRecord { id: Some(first), trace: trace.clone(), ..pushed("one") };
+    let records = vec![known, pushed("two"), NewRecord { trace, ..pushed("three") }];
+    let answer = wait(bench.journal.push(Push { source: bench.source, records, key: None })).unwrap();
+    let placed: Vec<_> = answer.placed.iter().flatten().map(|placed| (placed.id, placed.sequence)).collect();
+    assert_eq!(placed, [(first, None), (answer.ids[2], Some(3))]);
+}
+
+#[test]
 fn a_repetition_is_one_push_for_a_day() {
     let mut bench = Bench::new();
     let first = push(&bench, &["a", "b"], key("k", "a b")).unwrap();
@@ -52,7 +68,7 @@ fn a_repetition_is_one_push_for_a_day() {
     bench.append(&["between"]).unwrap();
     bench = bench.reopen().0;
     let again = push(&bench, &["a", "b"], key("k", "a b")).unwrap();
-    assert_eq!(again, Pushed { ids: first.ids.clone(), accepted: 0, is_repeated: true });
+    assert_eq!(again, Pushed { ids: first.ids.clone(), accepted: 0, is_repeated: true, placed: Vec::new() });
     // The same name for something else loses nothing.
     assert!(!push(&bench, &["c"], key("k", "c")).unwrap().is_repeated);
     assert!(!push(&bench, &["a", "b"], None).unwrap().is_repeated);
@@ -104,6 +120,51 @@ fn old_keys_go() {
             .unwrap()
     };
     assert_eq!((left(23), left(25)), (1, 0));
+}
+
+#[test]
+fn keys_take_no_more_than_their_share_and_the_newest_stay() {
+    let bench = Bench::with(|options| options.max_size_bytes = 16 << 20);
+    let share_bytes = 1 << 20;
+    let fill = || {
+        let now = crate::event::Timestamp::now().unix_micros() - 3_600_000_000;
+        let source = bench.source.0;
+        let fill = move |conn: &Connection, _: &mut super::super::ledger::Ledger| {
+            conn.execute(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+                 INSERT OR REPLACE INTO push_keys (source, key, sequence, seen_at, ids)
+                 SELECT ?1, 'old ' || i, 1, ?2 + i, printf('%.500c', 'x') FROM n",
+                params![source, now],
+            )
+        };
+        bench.journal.call(fill).unwrap();
+    };
+    let used = || {
+        let sum = |conn: &Connection| {
+            conn.query_row(
+                "SELECT SUM(160 + length(ids)), MIN(seen_at), MAX(seen_at) FROM push_keys",
+                [],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+            )
+        };
+        bench.journal.call(move |conn, _| sum(conn)).unwrap()
+    };
+    fill();
+    let (full, oldest) = used();
+    assert!(full > 3 * share_bytes);
+    // Once so much has come that it is worth looking.
+    let lines = vec!["a"; 500];
+    let first = push(&bench, &lines, key("k 0", "a")).unwrap();
+    for number in 1..12 {
+        push(&bench, &lines, key(&format!("k {number}"), "a")).unwrap();
+    }
+    let (kept, since) = used();
+    assert!(kept <= share_bytes && kept > share_bytes / 2 && since > oldest, "{kept} of {full} bytes");
+    assert_eq!(push(&bench, &lines, key("k 0", "a")).unwrap().ids, first.ids);
+    // And in any case within the hour.
+    fill();
+    bench.journal.tick();
+    assert!(used().0 <= share_bytes);
 }
 
 #[test]

@@ -171,6 +171,22 @@ fn a_destination_that_is_not_registered_in_this_run_pins_what_it_is_owed() {
 }
 
 #[test]
+fn where_nobody_knows_what_is_owed_nothing_is_removed() {
+    let mut bench = Bench::with(|options| {
+        (options.max_size_bytes, options.keep, options.keeps_all) = (2 * MIB, Duration::ZERO, true);
+    });
+    // No destination is registered at all.
+    while append_many(&mut bench, 100).is_ok() {
+        bench.journal.tick();
+    }
+    let status = bench.status();
+    assert_eq!((status.first_sequence, status.full), (1, true));
+    bench.journal.retune(Duration::ZERO, 2 * MIB, false);
+    append_patiently(&mut bench, 100);
+    assert!(bench.status().first_sequence > 1);
+}
+
+#[test]
 fn the_first_record_that_is_left_fits_to_the_last_that_was_removed() {
     let mut bench = Bench::with(|options| options.keep = Duration::ZERO);
     let lane = bench.lane("siem");

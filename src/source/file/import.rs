@@ -13,6 +13,7 @@ use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, rea
 use crate::config::plan::{Plan, SourceKind};
 use crate::event::{NewRecord, RecordKind};
 use crate::journal::{Append, AppendError, IncarnationRow, Journal, JournalError, NewIncarnation};
+use crate::telemetry::traces::Tracer;
 
 /// What an import took in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +69,7 @@ impl FileSource {
             plan: file.clone(),
             data_dir: plan.data_dir.clone(),
             journal: journal.clone(),
+            tracer: Tracer::default(),
         })
     }
 }

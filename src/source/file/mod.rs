@@ -14,9 +14,13 @@ mod import;
 mod lines;
 mod survey;
 mod tailer;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -28,6 +32,7 @@ use tokio::sync::watch as published;
 use super::SourceStatus;
 use crate::config::plan::FileSourcePlan;
 use crate::journal::{Journal, JournalError, SourceRow};
+use crate::telemetry::traces::Tracer;
 use watch::Signal;
 
 /// What a source needs to know of the relay around it.
@@ -47,12 +52,15 @@ pub struct FileSource {
     pub data_dir: PathBuf,
     /// Where records go.
     pub journal: Journal,
+    /// Tells of each acceptance.
+    pub tracer: Tracer,
 }
 
 /// A running source of files.
 pub struct RunningFileSource {
     name: String,
     signals: Sender<Signal>,
+    leaving: Arc<AtomicBool>,
     thread: JoinHandle<()>,
     status: published::Receiver<SourceStatus>,
 }
@@ -83,11 +91,12 @@ impl FileSource {
         let (publish, status) = published::channel(SourceStatus::default());
         let name = self.name.clone();
         let mut tailer = tailer::Tailer::new(self, signals.clone(), publish)?;
+        let leaving = Arc::clone(&tailer.leaving);
         let thread = std::thread::Builder::new()
             .name(format!("source {name}"))
             .spawn(move || tailer.run(&inbox))
             .map_err(|error| JournalError::Io(error.to_string()))?;
-        Ok(RunningFileSource { name, signals, thread, status })
+        Ok(RunningFileSource { name, signals, leaving, thread, status })
     }
 }
 
@@ -102,6 +111,13 @@ impl RunningFileSource {
     #[must_use]
     pub fn watch_status(&self) -> published::Receiver<SourceStatus> {
         self.status.clone()
+    }
+
+    /// Ends with what is being committed: another goes on from there. Only what nobody else could open any more is
+    /// read to its end. Blocks until then.
+    pub fn leave(self) {
+        self.leaving.store(true, Ordering::Release);
+        self.stop(Duration::ZERO);
     }
 
     /// Reads every file to its end, keeps on reading for `keep_reading`, then ends. Blocks until then.

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{oneshot, watch};
 
@@ -17,6 +19,8 @@ use crate::event::{
 };
 use crate::journal::{Advance, Append, AppendError, Appended, IncarnationRow, JournalError, SourceId};
 use crate::source::{FileStatus, SourceStatus};
+use crate::telemetry::logs::payload;
+use crate::telemetry::traces::Accepting;
 
 /// How long to wait before trying again when the journal takes nothing.
 const STALL_RETRY: Duration = Duration::from_secs(1);
@@ -67,6 +71,7 @@ pub(super) type Outcome<T> = Result<T, Pause>;
 struct InFlight {
     answer: oneshot::Receiver<Result<Appended, AppendError>>,
     advance: Advance,
+    accepting: Accepting,
 }
 
 pub(super) struct Tailer {
@@ -87,6 +92,8 @@ pub(super) struct Tailer {
     pub(super) said: BTreeSet<String>,
     pub(super) watch: Watch,
     pub(super) status: watch::Sender<SourceStatus>,
+    /// Whether another is to take over.
+    pub(super) leaving: Arc<AtomicBool>,
 }
 
 impl Tailer {
@@ -112,6 +119,7 @@ impl Tailer {
             said: BTreeSet::new(),
             watch,
             status,
+            leaving: Arc::default(),
             source,
         })
     }
@@ -127,6 +135,8 @@ impl Tailer {
                 Err(Pause::Stalled(reason) | Pause::File(reason)) => Some(reason),
             };
             self.publish(paused.as_deref());
+            // Also where it is leaving, only a turn that began after that was said is the last: what nobody else
+            // can open may have grown since the one before.
             if stopping.is_some_and(|until| Instant::now() >= until) {
                 return;
             }
@@ -156,6 +166,10 @@ impl Tailer {
         }
     }
 
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
     fn interval(&self) -> Duration {
         let unseen = self.follows.iter().any(|follow| follow.role != Role::Current);
         match (&self.watch.polling, unseen) {
@@ -173,6 +187,9 @@ impl Tailer {
                 self.look_around()?;
             }
             look = self.read_all()? | std::mem::take(&mut self.must_look_again);
+            if self.is_leaving() {
+                return Ok(());
+            }
             if !look {
                 self.retire_idle()?;
                 return Ok(());
@@ -191,7 +208,7 @@ impl Tailer {
         for inode in order {
             let Some(index) = self.index_of(inode) else { continue };
             let path = self.follows[index].path.clone();
-            let outcome = self.read_to_end(index);
+            let outcome = self.read(index, true);
             again |= self.forgive(&path, outcome)?.unwrap_or_default();
         }
         self.settle()?;
@@ -200,12 +217,21 @@ impl Tailer {
 
     /// Reads one file to its end. True where the files must be looked at again.
     pub(super) fn read_to_end(&mut self, index: usize) -> Outcome<bool> {
+        self.read(index, false)
+    }
+
+    /// As [`Tailer::read_to_end`]. Where it may leave, what another can read on is left to that one.
+    fn read(&mut self, index: usize, may_leave: bool) -> Outcome<bool> {
         if self.follows[index].row.is_none() {
             // A first line may have become whole; naming it is for the next look.
             let head = read_at(&self.follows[index].file, 0, WINDOW_BYTES)?;
             return Ok(identity::first_line(&head).is_some());
         }
         loop {
+            if may_leave && self.is_leaving() && !self.follows[index].is_unlinked() {
+                self.settle()?;
+                return Ok(false);
+            }
             match self.follows[index].step(&self.reading)? {
                 Step::AtEnd => break,
                 Step::Batch(batch) => self.submit(batch)?,
@@ -291,7 +317,8 @@ impl Tailer {
     /// Hands a batch to the journal; waits for the answer to the one before.
     fn submit(&mut self, batch: Batch) -> Outcome<()> {
         self.settle()?;
-        let Batch { records, advance, ignored } = batch;
+        let begun = SystemTime::now();
+        let Batch { mut records, advance, ignored } = batch;
         let nothing = records.is_empty() && ignored == 0 && advance.from == advance.to && !advance.finished;
         if nothing {
             return Ok(());
@@ -302,17 +329,20 @@ impl Tailer {
                 status.last_record_at = Some(Timestamp::now());
             });
         }
+        let accepting = self.source.tracer.accept(&self.source.name, begun, &mut records);
+        payload::taken(&self.source.name, &records);
         let append = Append { source: self.id, advance: Some(advance.clone()), records, ignored };
-        self.in_flight = Some(InFlight { answer: self.source.journal.append(append), advance });
+        self.in_flight = Some(InFlight { answer: self.source.journal.append(append), advance, accepting });
         Ok(())
     }
 
     /// Waits for the answer to what was handed over last. Where that was refused, everything is read again
     /// from what is committed.
     fn settle(&mut self) -> Outcome<()> {
-        let Some(InFlight { answer, advance }) = self.in_flight.take() else { return Ok(()) };
+        let Some(InFlight { answer, advance, accepting }) = self.in_flight.take() else { return Ok(()) };
         let refused = match answer.blocking_recv() {
-            Ok(Ok(_)) => {
+            Ok(Ok(appended)) => {
+                accepting.placed(&appended.placed);
                 self.note(&advance);
                 return Ok(());
             }

@@ -10,6 +10,8 @@ use crate::event::EventId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    /// Why not, where it is an error.
+    pub(super) why: String,
     body: String,
     /// Whether the connection ends with it.
     closes: bool,
@@ -18,12 +20,13 @@ pub(super) struct Answer {
 impl Answer {
     /// All of it is on disk.
     pub(super) fn accepted(ids: &[EventId]) -> Self {
-        Self { status: StatusCode::OK, body: json!({ "ids": ids }).to_string(), closes: false }
+        let body = json!({ "ids": ids }).to_string();
+        Self { status: StatusCode::OK, why: String::new(), body, closes: false }
     }
 
     /// Nothing of it was taken, for this reason.
     pub(super) fn error(status: StatusCode, why: &str) -> Self {
-        Self { status, body: json!({ "error": why }).to_string(), closes: false }
+        Self { status, why: why.to_owned(), body: json!({ "error": why }).to_string(), closes: false }
     }
 
     /// Try again in a moment.

@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::room::Share;
 
 /// How long a client may take to send its body.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,33 +33,36 @@ pub(super) enum NoBody {
     Broken,
     /// Others fill the memory.
     NoRoom,
+    /// Others needed the memory that it held.
+    Dismissed,
 }
 
 /// Reads a body of at most `limit` bytes. Memory is taken as bytes come, not as they are announced.
-pub(super) async fn read(mut body: Incoming, limit: usize, room: &Arc<Semaphore>) -> Result<Whole, NoBody> {
+pub(super) async fn read(mut body: Incoming, limit: usize, mut share: Share<'_>) -> Result<Whole, NoBody> {
+    let dismissed = share.dismissed.clone();
     let reading = async {
-        let mut whole = Whole { bytes: Vec::new(), room: None };
+        let mut bytes = Vec::new();
         while let Some(chunk) = next(&mut body).await? {
-            if whole.bytes.len() + chunk.len() > limit {
-                drop(whole);
+            if bytes.len() + chunk.len() > limit {
+                drop((share, bytes));
                 pass_by(&mut body, limit).await;
                 return Err(NoBody::TooLarge);
             }
-            let size = u32::try_from(chunk.len()).map_err(|_| NoBody::TooLarge)?;
-            let Ok(more) = Arc::clone(room).try_acquire_many_owned(size) else {
-                drop(whole);
+            if !share.take(chunk.len()).await {
+                drop((share, bytes));
                 pass_by(&mut body, limit).await;
                 return Err(NoBody::NoRoom);
-            };
-            match &mut whole.room {
-                Some(held) => held.merge(more),
-                None => whole.room = Some(more),
             }
-            whole.bytes.extend_from_slice(&chunk);
+            bytes.extend_from_slice(&chunk);
         }
-        Ok(whole)
+        Ok(Whole { bytes, room: share.keep() })
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap_or(Err(NoBody::Late))
+    tokio::select! {
+        // What is whole is not given up.
+        biased;
+        read = tokio::time::timeout(PATIENCE, reading) => read.unwrap_or(Err(NoBody::Late)),
+        () = dismissed.cancelled() => Err(NoBody::Dismissed),
+    }
 }
 
 /// Reads past a body that nobody wants.

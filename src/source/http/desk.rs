@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
@@ -15,12 +15,15 @@ use super::answer::Answer;
 use super::body::{self, NoBody, Whole};
 use super::items::{self, BodyError};
 use super::refusals::Refusals;
+use super::room::Room;
 use super::trace;
 use crate::config::plan::{HttpSourcePlan, SigningPlan};
 use crate::event::{NewRecord, Timestamp};
 use crate::journal::{AppendError, Journal, Push, PushKey, Pushed, SourceId};
 use crate::signing;
 use crate::source::SourceStatus;
+use crate::telemetry::logs::payload;
+use crate::telemetry::traces::{Accepting, Tracer};
 
 /// Where pushes go.
 const PATH: &str = "/v1/events";
@@ -39,6 +42,9 @@ const LEAST_ROOM_BYTES: usize = 4 << 20;
 /// A larger body is read beside the threads that serve connections, in bytes.
 const SMALL_BYTES: usize = 64 * 1024;
 
+/// So many records are a matter of microseconds.
+const FEW_RECORDS: usize = 64;
+
 /// How long it is said that the journal refused.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 
@@ -49,11 +55,14 @@ pub(super) struct Desk {
     instance: String,
     source: SourceId,
     journal: Journal,
+    tracer: Tracer,
     status: watch::Sender<SourceStatus>,
     troubles: Mutex<Troubles>,
     refusals: Mutex<Refusals>,
+    losses: Mutex<Refusals>,
     slots: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    room: Room,
+    dismissals: Mutex<Refusals>,
     stopping: AtomicBool,
     /// Requests under way.
     pub(super) under_way: TaskTracker,
@@ -75,11 +84,14 @@ impl Desk {
             instance: source.instance,
             source: id,
             journal: source.journal,
+            tracer: source.tracer,
             status,
             troubles: Mutex::default(),
             refusals: Mutex::default(),
+            losses: Mutex::default(),
             slots: Arc::new(Semaphore::new(MAX_REQUESTS)),
-            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            room: Room::new(room),
+            dismissals: Mutex::default(),
             stopping: AtomicBool::new(false),
             under_way: TaskTracker::new(),
         }
@@ -98,17 +110,24 @@ impl Desk {
         peer: SocketAddr,
         believed: impl FnOnce(),
     ) -> Answer {
+        let begun = SystemTime::now();
         let (parts, body) = request.into_parts();
         let waits = parts.headers.contains_key(header::EXPECT);
         let refused = match self.admit(&parts, body.size_hint().lower()) {
             Ok(signing) => {
                 let _under_way = self.under_way.token();
-                return self.take(signing, &parts.headers, body, peer, believed).await;
+                return self.take(signing, &parts.headers, body, (peer, begun), believed).await;
             }
             Err(refused) => refused,
         };
-        if refused.status == StatusCode::UNAUTHORIZED {
-            self.refused(peer, "a wrong token, or none");
+        match refused.status {
+            StatusCode::UNAUTHORIZED => self.refused(peer, "a wrong token, or none"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE | StatusCode::PAYLOAD_TOO_LARGE => {
+                self.lost(peer, &refused.why)
+            }
+            // What looks around asks by GET.
+            StatusCode::NOT_FOUND if parts.method == Method::POST => self.lost(peer, &refused.why),
+            _ => {}
         }
         if body.is_end_stream() {
             return refused;
@@ -157,15 +176,31 @@ impl Desk {
         signing: &[SigningPlan],
         headers: &HeaderMap,
         body: Incoming,
-        peer: SocketAddr,
+        (peer, begun): (SocketAddr, SystemTime),
         believed: impl FnOnce(),
     ) -> Answer {
-        let whole = match body::read(body, self.plan.max_body_bytes, &self.room).await {
+        // A token, or a certificate, is shown before the body; a signature is none before its end.
+        let is_stranger = self.plan.bearer.is_none() && self.plan.tls.ca.is_none();
+        let share = self.room.share(is_stranger);
+        let whole = match body::read(body, self.plan.max_body_bytes, share).await {
             Ok(whole) => whole,
-            Err(NoBody::TooLarge) => return self.too_large().closing(),
-            Err(NoBody::NoRoom) => return Answer::not_now("too many others are sending").closing(),
+            Err(NoBody::TooLarge) => {
+                let large = self.too_large();
+                self.lost(peer, &large.why);
+                return large.closing();
+            }
+            Err(NoBody::NoRoom) => {
+                self.trouble("too many are sending at once");
+                return Answer::not_now("too many others are sending").closing();
+            }
+            Err(NoBody::Dismissed) => {
+                self.dismissed(peer);
+                return Answer::not_now("others need the memory that this one held").closing();
+            }
             Err(NoBody::Late) => {
-                return Answer::error(StatusCode::REQUEST_TIMEOUT, "the body did not come in time").closing();
+                let why = "the body did not come in time";
+                self.lost(peer, why);
+                return Answer::error(StatusCode::REQUEST_TIMEOUT, why).closing();
             }
             Err(NoBody::Broken) => {
                 return Answer::error(StatusCode::BAD_REQUEST, "the body did not come whole").closing();
@@ -188,10 +223,15 @@ impl Desk {
         let Whole { bytes, room } = whole;
         let mut records = match self.read(bytes).await {
             Ok(records) => records,
-            Err(BodyError::TooMany) => {
-                return Answer::error(StatusCode::PAYLOAD_TOO_LARGE, &BodyError::TooMany.to_string());
+            Err(error) => {
+                let status = match error {
+                    BodyError::TooMany => StatusCode::PAYLOAD_TOO_LARGE,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                let why = error.to_string();
+                self.lost(peer, &why);
+                return Answer::error(status, &why);
             }
-            Err(error) => return Answer::error(StatusCode::BAD_REQUEST, &error.to_string()),
         };
         if records.is_empty() {
             return Answer::accepted(&[]);
@@ -201,11 +241,23 @@ impl Desk {
                 record.trace = Some(trace.clone());
             }
         }
+        let (accepting, records) = self.begin_traces(begun, records).await;
+        payload::taken(&self.name, &records);
         let push = Push { source: self.source, records, key };
         let journal = self.journal.clone();
         // It goes on when nobody waits any more, and holds its share of memory until then.
         let pushed = tokio::spawn(async move {
-            let pushed = journal.push(push).await;
+            let mut pushed = journal.push(push).await;
+            if let Ok(pushed) = &mut pushed
+                && !pushed.is_repeated
+            {
+                let placed = std::mem::take(&mut pushed.placed);
+                match placed.len() {
+                    0..=FEW_RECORDS => accepting.placed(&placed),
+                    // Nobody waits for it.
+                    _ => drop(tokio::task::spawn_blocking(move || accepting.placed(&placed))),
+                }
+            }
             drop((slot, room));
             pushed
         });
@@ -220,6 +272,23 @@ impl Desk {
                 )
             }
         }
+    }
+
+    /// Many records are read once more for this: not where everything else runs.
+    async fn begin_traces(
+        &self,
+        begun: SystemTime,
+        mut records: Vec<NewRecord>,
+    ) -> (Accepting, Vec<NewRecord>) {
+        if records.len() <= FEW_RECORDS || !self.tracer.is_on() {
+            return (self.tracer.accept(&self.name, begun, &mut records), records);
+        }
+        let (tracer, name) = (self.tracer.clone(), self.name.clone());
+        let accepted = tokio::task::spawn_blocking(move || {
+            let accepting = tracer.accept(&name, begun, &mut records);
+            (accepting, records)
+        });
+        accepted.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     async fn read(&self, bytes: Vec<u8>) -> Result<Vec<NewRecord>, BodyError> {
@@ -267,6 +336,34 @@ impl Desk {
                 count,
                 refused = self.status.borrow().refused,
                 "pushes are refused and, where Flipt sent them, lost: {why}"
+            );
+        }
+    }
+
+    /// Flipt takes a push that is too large, or cannot be read, for delivered, too.
+    fn lost(&self, peer: SocketAddr, why: &str) {
+        self.status.send_modify(|status| status.untaken += 1);
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = losses.count(Instant::now()) {
+            tracing::error!(
+                source = self.name,
+                %peer,
+                count,
+                untaken = self.status.borrow().untaken,
+                "pushes could not be taken and, where Flipt sent them, are lost: {why}"
+            );
+        }
+    }
+
+    /// One that is slow had to make room. It is told to come again.
+    fn dismissed(&self, peer: SocketAddr) {
+        let mut dismissals = self.dismissals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = dismissals.count(Instant::now()) {
+            tracing::warn!(
+                source = self.name,
+                %peer,
+                count,
+                "pushes that came slowly, by nobody known, were answered 503: others needed the memory"
             );
         }
     }

@@ -9,15 +9,20 @@ use serde_json::value::RawValue;
 
 use crate::destination::relay::handover::{Encoding, Handover};
 use crate::event::{
-    EventId, Framing, Keys, Namespace, NewRecord, Origin, RecordKind, Timestamp, TraceContext, UnparsedDetail,
+    EventId, Framing, Keys, Namespace, NewRecord, Origin, OversizedDetail, RecordKind, Timestamp,
+    TraceContext, UnparsedDetail,
 };
 use crate::flipt::{LineKind, read_line};
+use crate::source::records::{self, MAX_EVENT_BYTES};
 
 /// The version of the envelope that this release reads.
 const SPEC: &str = "1";
 
 /// Names of relays and journals are short; whatever is longer is none.
 const MAX_NAME_BYTES: usize = 512;
+
+/// A reason, or a length and a hash, are short.
+const MAX_DETAIL_BYTES: usize = 16 * 1024;
 
 /// A record as another relay has it. What it means here, this relay finds out itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,17 +90,23 @@ fn unreadable(error: &serde_json::Error) -> String {
 fn handed(envelope: Envelope<'_>) -> Result<Handed, String> {
     let Envelope { id, timestamp, origin, data, record } = envelope;
     let original = original(&record, data)?;
-    if !id.fits(&original) {
+    if original.len() > MAX_EVENT_BYTES && !matches!(record.kind, RecordKind::Event | RecordKind::Unparsed) {
+        return Err("an envelope whose record is longer than any that a relay keeps".to_owned());
+    }
+    if record.detail.as_ref().is_some_and(|detail| detail.len() > MAX_DETAIL_BYTES) {
+        return Err("an envelope that says more about its record than any relay does".to_owned());
+    }
+    if !id.fits(&original) && !is_head_of(&id, record.kind, record.detail.as_deref()) {
         return Err("an envelope whose id is that of other bytes: they were changed on the way".to_owned());
     }
     let is_name = |name: &str| !name.is_empty() && name.len() <= MAX_NAME_BYTES;
     if !is_name(&origin.relay) || !is_name(&origin.epoch) {
         return Err("an envelope that does not say which relay and which journal it is from".to_owned());
     }
-    let trace = record.traceparent.map(|traceparent| TraceContext {
-        traceparent: traceparent.into_owned(),
-        tracestate: record.tracestate.map(Cow::into_owned),
-    });
+    // One that is none is dropped: it would go out in headers and link spans to nothing.
+    let trace = record
+        .traceparent
+        .and_then(|traceparent| TraceContext::received(&traceparent, record.tracestate.as_deref()));
     Ok(Handed {
         id,
         kind: record.kind,
@@ -106,6 +117,18 @@ fn handed(envelope: Envelope<'_>) -> Result<Handed, String> {
         trace,
         origin,
     })
+}
+
+/// Whether a record is the kept head of bytes that its id is that of: another hub took them in whole, and found them
+/// too long.
+fn is_head_of(id: &EventId, kind: RecordKind, detail: Option<&str>) -> bool {
+    let whole = || {
+        let detail: OversizedDetail = serde_json::from_str(detail?).ok()?;
+        let mut sha256 = [0; 32];
+        hex::decode_to_slice(&detail.sha256, &mut sha256).ok()?;
+        Some(sha256)
+    };
+    kind == RecordKind::Oversized && whole().is_some_and(|sha256| id.fits_digest(&sha256))
 }
 
 fn original(record: &Handover<'_>, data: &RawValue) -> Result<Vec<u8>, String> {
@@ -124,6 +147,11 @@ impl Handed {
     /// bytes, by what reads lines of files.
     pub(super) fn into_record(self, instance: &str) -> NewRecord {
         let Self { id, mut kind, framing, original, mut detail, mut event_time, trace, origin } = self;
+        if original.len() > MAX_EVENT_BYTES {
+            // No relay of ours has such: it keeps their heads itself.
+            let head = records::oversized_whole(Some(id), &original, framing);
+            return NewRecord { event_time, trace, origin: Some(origin), ..head };
+        }
         let (mut keys, mut news) = (Keys::barrier(Namespace::None), None);
         if kind == RecordKind::Event {
             match read_line(&original, framing, instance) {

@@ -3,12 +3,11 @@
 use serde::Deserializer as _;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use super::envelope;
 use crate::event::{Framing, NewRecord};
 use crate::flipt::FramingError;
-use crate::source::records::{self, MAX_EVENT_BYTES, OVERSIZED_KEPT_BYTES};
+use crate::source::records::{self, MAX_EVENT_BYTES};
 
 /// How many events one request may hold.
 pub const MAX_ITEMS: usize = 10_000;
@@ -53,9 +52,7 @@ fn record(item: &str, instance: &str) -> NewRecord {
         _ => {}
     }
     if bytes.len() > MAX_EVENT_BYTES {
-        let sha256 = Sha256::digest(bytes).into();
-        let head = &bytes[..OVERSIZED_KEPT_BYTES];
-        return records::oversized(None, 0, head, bytes.len() as u64, &sha256, Framing::Auto);
+        return records::oversized_whole(None, bytes, Framing::Auto);
     }
     if !item.starts_with('{') {
         return unparsed("no audit event: not a JSON object".to_owned());

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
@@ -37,8 +37,8 @@ const LAST_REQUESTS: Duration = Duration::from_secs(5);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A socket that is listened on, and the certificate to show.
-pub(super) struct Listening {
-    socket: TcpListener,
+pub struct Listening {
+    socket: Arc<TcpListener>,
     address: SocketAddr,
     tls: Option<Arc<Tls>>,
 }
@@ -46,18 +46,58 @@ pub(super) struct Listening {
 impl Listening {
     /// Binds; the error says why it cannot.
     pub(super) async fn open(source: &str, plan: &HttpSourcePlan) -> Result<Self, String> {
-        let cannot = |error: io::Error| format!("cannot listen on {}: {error}", plan.listen);
-        let socket = TcpListener::bind(plan.listen).await.map_err(cannot)?;
-        let address = socket.local_addr().map_err(cannot)?;
+        Self::succeeding(source, plan, None, &[]).await?.ok_or_else(|| "it does not listen".to_owned())
+    }
+
+    /// As [`Listening::open`], or at the socket of another. `None` where it cannot for somebody listens at one of
+    /// the ports in `freed`.
+    pub(in crate::source) async fn succeeding(
+        source: &str,
+        plan: &HttpSourcePlan,
+        inherited: Option<Arc<TcpListener>>,
+        freed: &[u16],
+    ) -> Result<Option<Self>, String> {
         let (name, tls) = (source.to_owned(), plan.tls.clone());
         let tls = tokio::task::spawn_blocking(move || Tls::load(&name, &tls)).await;
         let tls = tls.unwrap_or_else(|error| Err(error.to_string()))?.map(Arc::new);
-        Ok(Self { socket, address, tls })
+        let cannot = |error: io::Error| format!("cannot listen on {}: {error}", plan.listen);
+        let socket = match inherited {
+            Some(socket) => socket,
+            None => match TcpListener::bind(plan.listen).await {
+                Ok(socket) => Arc::new(socket),
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && freed.contains(&plan.listen.port()) =>
+                {
+                    return Ok(None);
+                }
+                Err(error) => return Err(cannot(error)),
+            },
+        };
+        let address = socket.local_addr().map_err(cannot)?;
+        Ok(Some(Self { socket, address, tls }))
     }
 }
 
-/// Listens until `stop`, however often that fails.
-pub(super) async fn run(desk: Arc<Desk>, first: Result<Listening, String>, stop: CancellationToken) {
+/// What ends a source.
+#[derive(Clone, Default)]
+pub(super) struct Ending {
+    /// The relay ends: whoever comes is told so, until what is under way is answered.
+    pub(super) stop: CancellationToken,
+    /// Another takes over: whoever comes is for that one.
+    pub(super) leave: CancellationToken,
+    /// Said, after `leave`, when the socket is let go of.
+    pub(super) left: CancellationToken,
+}
+
+/// Listens until its end, however often that fails.
+pub(super) async fn run(
+    desk: Arc<Desk>,
+    first: Result<Listening, String>,
+    socket: Arc<OnceLock<Arc<TcpListener>>>,
+    ending: Ending,
+) {
+    // However it ends.
+    let _left = ending.left.clone().drop_guard();
     let mut attempt = first;
     let mut said = None;
     let listening = loop {
@@ -72,7 +112,8 @@ pub(super) async fn run(desk: Arc<Desk>, first: Result<Listening, String>, stop:
         desk.listens(Err(why));
         tokio::select! {
             () = tokio::time::sleep(RETRY) => {}
-            () = stop.cancelled() => return,
+            () = ending.stop.cancelled() => return,
+            () = ending.leave.cancelled() => return,
         }
         attempt = Listening::open(&desk.name, &desk.plan).await;
     };
@@ -83,17 +124,19 @@ pub(super) async fn run(desk: Arc<Desk>, first: Result<Listening, String>, stop:
         "listening"
     );
     desk.listens(Ok(listening.address));
-    serve(&desk, &listening, &stop).await;
+    let _ = socket.set(Arc::clone(&listening.socket));
+    drop(socket);
+    serve(&desk, listening, &ending).await;
 }
 
-/// Accepts connections until `stop`, and then until the last request is answered.
-async fn serve(desk: &Arc<Desk>, listening: &Listening, stop: &CancellationToken) {
+/// Accepts connections until its end, and then until the last request is answered.
+async fn serve(desk: &Arc<Desk>, listening: Listening, ending: &Ending) {
     let connections = TaskTracker::new();
     let closing = CancellationToken::new();
     let guests = Arc::new(Guests::default());
     let mut ticks = tokio::time::interval(RETRY);
     let ended = async {
-        stop.cancelled().await;
+        ending.stop.cancelled().await;
         desk.stop();
         let _ = tokio::time::timeout(LAST_REQUESTS, desk.under_way.wait()).await;
     };
@@ -101,6 +144,16 @@ async fn serve(desk: &Arc<Desk>, listening: &Listening, stop: &CancellationToken
     loop {
         tokio::select! {
             () = &mut ended => break,
+            () = ending.leave.cancelled() => {
+                drop(listening);
+                ending.left.cancel();
+                // Connections end with the request that they are at, and each of these is answered as ever.
+                closing.cancel();
+                connections.close();
+                let _ = tokio::time::timeout(LAST_REQUESTS, connections.wait()).await;
+                desk.stop();
+                break;
+            }
             _ = ticks.tick() => desk.look_again(),
             accepted = listening.socket.accept() => match accepted {
                 Ok((stream, peer)) => {
@@ -159,7 +212,9 @@ impl Connection {
     }
 
     async fn speak_http(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let spoken = CancellationToken::new();
         let service = service_fn(|request| async {
+            spoken.cancel();
             let answer = self.desk.answer(request, self.peer, || self.guest.seat.is_busy()).await;
             self.guest.seat.is_idle();
             Ok::<_, Infallible>(answer.into_response())
@@ -172,9 +227,14 @@ impl Connection {
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
+        // Who came just before is about to say something, and would take an end without an answer for a failure.
+        let closing = async {
+            self.closing.cancelled().await;
+            spoken.cancelled().await;
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.closing.cancelled() => {
+            () = closing => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -11,25 +11,29 @@ mod envelope;
 mod items;
 mod listen;
 mod refusals;
+mod room;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod trace;
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
 use super::SourceStatus;
 use crate::config::plan::{HttpSourcePlan, Plan, SourceKind};
 use crate::journal::{Journal, JournalError};
+use crate::telemetry::traces::Tracer;
 use desk::Desk;
-use listen::Listening;
+use listen::Ending;
 
 pub use items::{BodyError, MAX_ITEMS, read};
+pub use listen::Listening;
 
 /// What a source that takes pushes needs to know of the relay around it.
 pub struct HttpSource {
@@ -43,13 +47,18 @@ pub struct HttpSource {
     pub plan: HttpSourcePlan,
     /// Where records go.
     pub journal: Journal,
+    /// Tells of each acceptance.
+    pub tracer: Tracer,
 }
 
 /// A running source that takes pushes.
 pub struct RunningHttpSource {
     name: String,
     status: watch::Receiver<SourceStatus>,
-    stop: CancellationToken,
+    listen: SocketAddr,
+    /// Where it listens, once it does.
+    socket: Arc<OnceLock<Arc<TcpListener>>>,
+    ending: Ending,
     listener: JoinHandle<()>,
 }
 
@@ -65,15 +74,19 @@ impl HttpSource {
             single_writer: source.single_writer,
             plan: http.clone(),
             journal: journal.clone(),
+            tracer: Tracer::default(),
         })
     }
 
-    /// Listens. That it cannot is said in its status, and tried again.
+    /// Listens, where `listening` is given there. That it cannot is said in its status, and tried again.
     ///
     /// # Errors
     /// When the journal cannot be asked.
-    pub async fn start(self) -> Result<RunningHttpSource, JournalError> {
-        let first = Listening::open(&self.name, &self.plan).await;
+    pub async fn start(self, listening: Option<Listening>) -> Result<RunningHttpSource, JournalError> {
+        let first = match listening {
+            Some(listening) => Ok(listening),
+            None => Listening::open(&self.name, &self.plan).await,
+        };
         let (journal, name, instance) = (self.journal.clone(), self.name.clone(), self.instance.clone());
         let shares_writers = !self.single_writer;
         let registering = move || -> Result<_, JournalError> {
@@ -89,10 +102,11 @@ impl HttpSource {
             tracing::error!(source = self.name, "pushes are answered 503: {why}");
         }
         let (publish, status) = watch::channel(SourceStatus::default());
-        let (name, stop) = (self.name.clone(), CancellationToken::new());
+        let (name, listen) = (self.name.clone(), self.plan.listen);
+        let (socket, ending) = (Arc::new(OnceLock::new()), Ending::default());
         let desk = Arc::new(Desk::new(self, id, publish));
-        let listener = tokio::spawn(listen::run(desk, first, stop.clone()));
-        Ok(RunningHttpSource { name, status, stop, listener })
+        let listener = tokio::spawn(listen::run(desk, first, Arc::clone(&socket), ending.clone()));
+        Ok(RunningHttpSource { name, status, listen, socket, ending, listener })
     }
 }
 
@@ -112,9 +126,22 @@ impl RunningHttpSource {
     /// Goes on for `keep_reading`, then takes nothing new, answers what is under way, and ends.
     pub async fn stop(self, keep_reading: Duration) {
         tokio::time::sleep(keep_reading).await;
-        self.stop.cancel();
+        self.ending.stop.cancel();
         if self.listener.await.is_err() {
             tracing::error!(source = self.name, "a source ended in a panic");
         }
+    }
+
+    /// Its socket for another that is to listen at the same address.
+    pub(super) fn socket(&self, listen: SocketAddr) -> Option<Arc<TcpListener>> {
+        self.socket.get().filter(|_| listen == self.listen).cloned()
+    }
+
+    /// Lets go of its socket, and returns then. It takes no connection any more; what is under way ends in its
+    /// own time.
+    pub async fn leave(self) {
+        drop(self.socket);
+        self.ending.leave.cancel();
+        self.ending.left.cancelled().await;
     }
 }

@@ -25,10 +25,12 @@ impl Place {
             keep: Duration::from_secs(86_400),
             max_size_bytes,
             lock_wait: Duration::ZERO,
+            keeps_all: false,
         };
         let (journal, _) =
             tokio::task::spawn_blocking(move || Journal::open(options).unwrap()).await.unwrap();
         let source = HttpSource {
+            tracer: crate::telemetry::traces::Tracer::default(),
             name: "push".to_owned(),
             instance: "flipt".to_owned(),
             single_writer: true,
@@ -41,7 +43,7 @@ impl Place {
             },
             journal: journal.clone(),
         };
-        let source = source.start().await.unwrap();
+        let source = source.start(None).await.unwrap();
         let status = source.watch_status().wait_for(|status| status.looked).await.unwrap().clone();
         Self { _dir: dir, journal, source, address: status.listening.unwrap() }
     }

@@ -94,9 +94,14 @@ fn a_record() -> impl Strategy<Value = StoredRecord> {
         (RecordKind::ALL[kind], if cri { Framing::Cri } else { Framing::Auto }, bytes)
     });
     let text = || prop::option::of("\\PC{0,60}");
+    let parent = prop_oneof![
+        Just(None),
+        "0[0-9a-f]-[0-9a-f]{32}-[0-9a-f]{16}-0[01](-[a-z]{1,9})?".prop_map(Some),
+        "\\PC{0,60}".prop_map(Some)
+    ];
     let record =
         prop_oneof![event, other].prop_map(|(kind, framing, original)| stored(kind, framing, original));
-    (record, text(), text(), text(), prop::option::of(an_origin())).prop_map(
+    (record, text(), parent, text(), prop::option::of(an_origin())).prop_map(
         |(mut record, detail, traceparent, tracestate, origin)| {
             record.trace = traceparent.map(|traceparent| TraceContext { traceparent, tracestate });
             (record.detail, record.origin) = (detail, origin);
@@ -111,7 +116,11 @@ proptest! {
         let there = handed_on(record.clone());
         prop_assert_eq!((there.id, there.kind, there.framing), (Some(record.id), record.kind, record.framing));
         prop_assert_eq!(&there.original, &record.original);
-        prop_assert_eq!((&there.detail, &there.trace), (&record.detail, &record.trace));
+        // What no request could have brought goes no further.
+        let trace = record.trace.as_ref().and_then(|trace| {
+            TraceContext::received(&trace.traceparent, trace.tracestate.as_deref())
+        });
+        prop_assert_eq!((&there.detail, &there.trace), (&record.detail, &trace));
         let own = Origin { relay: "pod-1".into(), epoch: "4f1c".into(), sequence: 42, accepted_at: record.accepted_at };
         prop_assert_eq!(there.origin, Some(record.origin.unwrap_or(own)));
     }
@@ -233,4 +242,82 @@ fn the_largest_lines_fit_through_the_door_of_a_hub() {
         assert!(out.len() <= MAX_BODY, "{} bytes", out.len());
         assert!(read(&out).unwrap().unwrap().into_record("flipt").original == record.original);
     }
+}
+
+#[test]
+fn a_trace_that_is_none_is_dropped_and_its_record_kept() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let handed_on = |traceparent: &str, tracestate: &str| {
+        let trace =
+            TraceContext { traceparent: traceparent.to_owned(), tracestate: Some(tracestate.to_owned()) };
+        let record = StoredRecord {
+            trace: Some(trace),
+            ..stored(RecordKind::Event, Framing::Auto, events()[5].into())
+        };
+        let there = handed_on(record.clone());
+        assert_eq!(
+            (there.id, there.kind, &there.original),
+            (Some(record.id), RecordKind::Event, &record.original)
+        );
+        there.trace.map(|trace| (trace.traceparent, trace.tracestate))
+    };
+    let states = |state: &str| Some((parent.to_owned(), Some(state.to_owned())));
+    assert_eq!(handed_on(parent, "a=1"), states("a=1"));
+    assert_eq!(handed_on(parent, "a=1\r\nx: y"), Some((parent.to_owned(), None)));
+    assert_eq!(handed_on(parent, &"x".repeat(600)), Some((parent.to_owned(), None)));
+    for wrong in [
+        "",
+        "hello",
+        "00-0-0-0",
+        "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-\n",
+        &"x".repeat(9_999),
+    ] {
+        assert_eq!(handed_on(wrong, "a=1"), None);
+    }
+}
+
+#[test]
+fn what_is_too_long_is_kept_as_its_head_under_its_id() {
+    const LINE: usize = 4 << 20;
+    let trace = TraceContext::received("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", None);
+    let long = format!(r#"{{"type":"flag","action":"updated","payload":{{"key":"{}"}}}}"#, "k".repeat(LINE));
+    for (kind, original) in
+        [(RecordKind::Event, long.into_bytes()), (RecordKind::Unparsed, vec![0xff; LINE + 1])]
+    {
+        let record = StoredRecord { trace: trace.clone(), ..stored(kind, Framing::Cri, original) };
+        let there = handed_on(record.clone());
+        assert_eq!(
+            (there.id, there.kind, there.framing),
+            (Some(record.id), RecordKind::Oversized, Framing::Cri)
+        );
+        assert_eq!((&there.trace, there.origin.as_ref().map(|origin| origin.sequence)), (&trace, Some(42)));
+        assert!(there.news.is_none() && there.keys == Keys::barrier(Namespace::None));
+        let detail: OversizedDetail = serde_json::from_str(there.detail.as_deref().unwrap()).unwrap();
+        let kept = detail.kept_bytes as usize;
+        assert_eq!((detail.length_bytes, kept), (record.original.len() as u64, 64 << 10));
+        assert!(there.original == record.original[..kept]);
+        // Another hub behind this one knows it by the same id, though it has the head alone.
+        let here = StoredRecord {
+            id: record.id,
+            detail: there.detail.clone(),
+            ..stored(RecordKind::Oversized, Framing::Cri, there.original.clone())
+        };
+        let further = handed_on(here.clone());
+        assert_eq!((further.id, further.kind), (Some(record.id), RecordKind::Oversized));
+        assert!((further.original, further.detail) == (there.original, there.detail));
+        let other = StoredRecord {
+            detail: here.detail.as_ref().map(|detail| detail.replace("\"sha256\":\"", "\"sha256\":\"0")),
+            ..here
+        };
+        assert!(read(&written(other)).unwrap().unwrap_err().contains("changed on the way"));
+    }
+    for kind in [RecordKind::Oversized, RecordKind::Gap, RecordKind::Act] {
+        let whole = written(stored(kind, Framing::Auto, vec![b' '; LINE + 1]));
+        assert!(read(&whole).unwrap().unwrap_err().contains("longer than any"), "{kind:?}");
+    }
+    let talkative = StoredRecord {
+        detail: Some("x".repeat(20_000)),
+        ..stored(RecordKind::Unparsed, Framing::Auto, b"{".to_vec())
+    };
+    assert!(read(&written(talkative)).unwrap().unwrap_err().contains("says more"));
 }

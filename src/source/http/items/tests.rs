@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::event::{OversizedDetail, RecordKind, UnparsedDetail};
+use crate::source::records::OVERSIZED_KEPT_BYTES;
 
 fn event(key: &str) -> String {
     json!({"version": "0.2", "type": "flag", "action": "updated", "metadata": {"actor": {"authentication": "none"}},

@@ -60,7 +60,7 @@ fn unreadable(error: &std::io::Error) -> String {
 
 /// Why a request failed, where it failed for want of trust: ours in the receiver's certificate, or the
 /// receiver's in ours. Names of hosts are left out: they are part of an address.
-pub(super) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
+pub(crate) fn distrust(error: &(dyn Error + 'static)) -> Option<String> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         match error.downcast_ref() {

@@ -182,7 +182,7 @@ pub(super) fn envelope_of_origin(
 }
 
 /// Denied attempts, and events that say nothing, changed nothing.
-fn compare<'a>(reading: &Reading<'a>) -> Option<Compared<'a>> {
+pub(super) fn compare<'a>(reading: &Reading<'a>) -> Option<Compared<'a>> {
     reading.event.payload.filter(|_| !reading.event.is_denied())?;
     Some(flipt::compared(reading.event, &reading.payload, reading.known))
 }

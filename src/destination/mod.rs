@@ -11,7 +11,9 @@ pub mod envelope;
 mod excerpt;
 pub mod file;
 pub mod links;
+mod message;
 pub mod notice;
+pub mod otlp;
 pub mod redact;
 pub mod relay;
 pub mod retry_after;
@@ -34,6 +36,7 @@ use crate::config::plan::BatchPlan;
 use crate::config::secret::Secret;
 use crate::event::{BatchId, EventId, StoredRecord, Timestamp};
 
+pub use message::Message;
 pub use notice::{Notice, NoticeKind};
 
 /// A record on its way to a destination, with what the plan says about it.
@@ -145,8 +148,8 @@ pub struct Rendered {
 pub struct Reason {
     /// A word such as `no_flipt_form`, `rejected`, `expired`.
     pub code: &'static str,
-    /// What a person should know; carries no secret.
-    pub message: String,
+    /// What a person should know; carries no secret. A log line holds its [`Message::own_words`] only.
+    pub message: Message,
 }
 
 /// One request and the records it carries.
@@ -185,6 +188,8 @@ pub struct HttpRequest {
     pub headers: Vec<(String, Secret)>,
     /// The body.
     pub body: Vec<u8>,
+    /// Whether the receiver may learn of the trace that this is part of: not where it is somebody else's service.
+    pub propagates: bool,
 }
 
 /// What came back from a request that was carried out.
@@ -252,6 +257,17 @@ impl Outcome {
             Self::Blocked { .. } => "blocked",
         }
     }
+
+    /// Why it is not delivered.
+    #[must_use]
+    pub const fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Delivered => None,
+            Self::Retry { reason, .. } | Self::Rejected(reason) | Self::Blocked { reason, .. } => {
+                Some(reason)
+            }
+        }
+    }
 }
 
 /// A destination: two pure functions and its limits.
@@ -276,6 +292,11 @@ pub trait Destination: Send + Sync {
     /// Reads what came back at `now`.
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome;
 
+    /// What a receiver that took everything says nevertheless, on one line without secrets: a person should know.
+    fn remark(&self, _response: &Response) -> Option<Message> {
+        None
+    }
+
     /// The beginning of what a receiver said, on one line, without what it repeats of this destination's
     /// secrets; nothing, unless the destination knows how.
     fn excerpt(&self, _body: &[u8]) -> String {
@@ -291,7 +312,7 @@ fn classify_local(response: &Response) -> Outcome {
             not_before: None,
             reason: Reason {
                 code: "not_written",
-                message: format!("expected a write, got HTTP status {status}"),
+                message: format!("expected a write, got HTTP status {status}").into(),
             },
         },
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{
-    Company, Delivery, Destination, Limits, Notice, Outcome, RenderContext, Rendered, Request, Response,
+    Company, Delivery, Destination, Limits, Message, Notice, Outcome, RenderContext, Rendered, Request,
+    Response,
 };
 use crate::config::plan::{RedactPlan, Redaction};
 use crate::event::{Framing, Known, Late, Place, RawText, RecordKind, StoredRecord, Timestamp};
@@ -53,6 +54,10 @@ impl Destination for Redacted {
 
     fn classify(&self, response: &Response, now: Timestamp) -> Outcome {
         self.inner.classify(response, now)
+    }
+
+    fn remark(&self, response: &Response) -> Option<Message> {
+        self.inner.remark(response)
     }
 
     fn excerpt(&self, body: &[u8]) -> String {

@@ -1,11 +1,11 @@
 //! What the status of an HTTP answer means, for receivers of whom nothing particular is known.
 
 use super::retry_after::retry_after;
-use super::{Outcome, Reason};
+use super::{Message, Outcome, Reason};
 use crate::event::Timestamp;
 
 /// What an answer means that came at `now` with this `Retry-After`; `message` is asked for where there is
-/// something to explain, and must hold no secret.
+/// something to explain, must hold no secret, and must say what it quotes.
 ///
 /// | status | speaks of | so |
 /// |---|---|---|
@@ -19,11 +19,11 @@ use crate::event::Timestamp;
 /// A 403 may be a firewall's word about one event, and a 400 that of an endpoint that is broken for all:
 /// the lane finds out which (probes with another record; so many rejections in a row).
 #[must_use]
-pub fn verdict(
+pub fn verdict<M: Into<Message>>(
     status: u16,
     retry_header: Option<&str>,
     now: Timestamp,
-    message: impl FnOnce() -> String,
+    message: impl FnOnce() -> M,
 ) -> Outcome {
     let (meaning, code) = match status {
         200..=299 => return Outcome::Delivered,
@@ -45,7 +45,7 @@ pub fn verdict(
         500..=599 => (Meaning::Retry, "http_5xx"),
         _ => (Meaning::Retry, "http_odd"),
     };
-    let reason = Reason { code, message: message() };
+    let reason = Reason { code, message: message().into() };
     match meaning {
         Meaning::Blocked => Outcome::Blocked { gone: status == 410, reason },
         Meaning::Rejected => Outcome::Rejected(reason),

@@ -107,7 +107,7 @@ fn judge(
     let foreign = |why: &str| Trouble::Foreign { path, why: why.to_owned() };
     let fetched = match fetched {
         Ok(fetched) => fetched,
-        Err(SendError::Failed(why) | SendError::Untrusted(why)) => {
+        Err(SendError::Failed { message: why, .. } | SendError::Untrusted(why)) => {
             return Err(Trouble::Silent(brief(&why, SHOWN)));
         }
         Err(SendError::Impossible(why)) => return Err(Trouble::Unusable(brief(&why, SHOWN))),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -34,11 +35,13 @@ const TIMES: Times = Times {
     retry: RetryPlan { initial_backoff: Duration::from_secs(2), max_backoff: Duration::from_secs(60) },
 };
 
-/// The examination of a Flipt while a relay runs: at its start, after a reload that changed it, and every hour.
+/// The examination of a Flipt while a relay runs: at its start, after a reload that changed it, or what the relay
+/// reads or tells, and every hour.
 pub struct Doctor {
     office: Arc<Office>,
     task: JoinHandle<()>,
     stop: CancellationToken,
+    again: Arc<Notify>,
 }
 
 impl Doctor {
@@ -53,11 +56,18 @@ impl Doctor {
     fn with(office: Arc<Office>, flipt: FliptPlan, times: Times) -> Self {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
-        let rounds = Rounds { office: Arc::clone(&office), flipt, times, told: Vec::new() };
+        let again = Arc::<Notify>::default();
+        let rounds =
+            Rounds { office: Arc::clone(&office), flipt, times, told: Vec::new(), again: Arc::clone(&again) };
         let task = tokio::spawn(async move {
             stopped.run_until_cancelled(rounds.go()).await;
         });
-        Self { office, task, stop }
+        Self { office, task, stop, again }
+    }
+
+    /// Has it ask at once: the relay has changed, and with it perhaps what is wrong.
+    pub fn look_again(&self) {
+        self.again.notify_one();
     }
 
     /// Ends; what was found is not known any more.
@@ -73,6 +83,7 @@ struct Rounds {
     flipt: FliptPlan,
     times: Times,
     told: Vec<Finding>,
+    again: Arc<Notify>,
 }
 
 impl Rounds {
@@ -83,7 +94,10 @@ impl Rounds {
             self.tell(&examination);
             let pause =
                 if examination.is_silent { self.times.retry.max_backoff } else { self.times.interval };
-            sleep(pause).await;
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.again.notified() => {}
+            }
         }
     }
 

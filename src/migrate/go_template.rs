@@ -5,11 +5,26 @@
 
 use std::fmt::Write as _;
 
+use crate::event::text::one_line;
+
+/// The longest template that is looked at, and the longest expression that is made, in bytes: no template of ours
+/// may be longer.
+const MAX_BYTES: usize = 64 << 10;
+
+/// So much of what cannot be translated is shown.
+const SHOWN_CHARACTERS: usize = 200;
+
+/// How deep parentheses may nest; each level takes some stack.
+const MAX_DEPTH: usize = 64;
+
 /// Puts a template into ours.
 ///
 /// # Errors
 /// Each construct that cannot be, as it is written.
 pub(super) fn translated(go: &str) -> Result<String, Vec<String>> {
+    if go.len() > MAX_BYTES {
+        return Err(vec!["it has more than 64 KiB".to_owned()]);
+    }
     let mut writer = Writer::default();
     let mut rest = go;
     while let Some(at) = rest.find("{{") {
@@ -95,7 +110,10 @@ impl Writer {
             Ok(Told::Statement(statement)) => {
                 let _ = write!(self.out, "{{%{left} {statement} {right}%}}");
             }
-            Err(()) => self.problems.push(format!("{{{{ {inner} }}}}")),
+            Err(()) => {
+                let shown = one_line(inner, SHOWN_CHARACTERS);
+                self.problems.push(format!("{{{{ {shown} }}}}"));
+            }
         }
     }
 
@@ -258,7 +276,7 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
 
 /// A whole pipeline.
 fn whole(tokens: &[Token]) -> Result<String, ()> {
-    let mut parser = Parser { tokens, at: 0 };
+    let mut parser = Parser { tokens, at: 0, depth: 0 };
     let value = parser.pipeline()?;
     if parser.at == tokens.len() { Ok(value) } else { Err(()) }
 }
@@ -266,6 +284,7 @@ fn whole(tokens: &[Token]) -> Result<String, ()> {
 struct Parser<'t> {
     tokens: &'t [Token],
     at: usize,
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -320,7 +339,12 @@ impl Parser<'_> {
                 _ => Err(()),
             },
             Token::Sign(sign) if sign == "(" => {
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err(());
+                }
                 let value = self.pipeline()?;
+                self.depth -= 1;
                 if !self.is_sign(")") {
                     return Err(());
                 }
@@ -333,6 +357,12 @@ impl Parser<'_> {
 }
 
 fn call(function: &str, arguments: &[String]) -> Result<String, ()> {
+    // `eq` repeats its first argument, and what nests repeats what repeats.
+    let length: usize = arguments.iter().map(String::len).sum();
+    let longest = length + arguments.first().map_or(0, String::len) * arguments.len();
+    if longest > MAX_BYTES {
+        return Err(());
+    }
     let compared = |sign: &str| match arguments {
         [a, b] => Ok(format!("({a}) {sign} ({b})")),
         _ => Err(()),

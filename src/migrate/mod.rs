@@ -1,13 +1,14 @@
 //! From the configuration of a Flipt that used its own webhook sink to ours.
 //!
 //! `read.rs` reads what matters of a Flipt configuration, `go_template.rs` puts templates of Go into ours,
-//! `write.rs` writes the configuration, with a comment for each decision. No secret is ever written: what is one,
+//! `write.rs` writes the configuration, with a comment for each decision, and `verify.rs` looks whether it is one. No secret is ever written: what is one,
 //! or may be, becomes a reference.
 
 mod go_template;
 mod read;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod write;
 
 pub use read::{NotFlipt, read};

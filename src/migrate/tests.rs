@@ -177,6 +177,11 @@ fn many_configurations_become_right_ones() {
             serde_json::to_string(body).unwrap()
         ))
     };
+    let headers = |headers: &str| {
+        webhook(&format!(
+            "templates: [{{url: 'https://x.example.com/', body: '{{}}', headers: {{{headers}}}}}]"
+        ))
+    };
     let by_hand = |flipt: &str| migrated(flipt).1.by_hand.len();
     for (flipt, expected) in [
         ("version: '1.0'".to_owned(), 0),
@@ -206,6 +211,20 @@ fn many_configurations_become_right_ones() {
         (template("{{ end }}"), 1),
         (template("{\"a\": \"{{ .Type"), 1),
         (template("{\"a\": \"{% raw %}\"}"), 1),
+        (webhook("url: 'ftp://x'"), 1),
+        (webhook("url: 'nonsense PLANTED'"), 1),
+        (webhook("url: 'https://x.example.com/?k=PLANTED#f'"), 1),
+        (webhook("url: 'http://127.0.0.1:9000/x', max_backoff_duration: 99999999999h"), 1),
+        (webhook("url: 'http://127.0.0.1:9000/x', max_backoff_duration: 876000h"), 0),
+        (webhook("templates: [{url: 'ftp://x', body: '{}'}]"), 1),
+        (template("{{/* comment */}}"), 1),
+        (template(" {{- /* comment */ -}} \n {{/* another */}}"), 1),
+        (template("{\"a\": \"\u{1}\"}"), 1),
+        (template(&"{{ .Payload.key }}".repeat(400)), 1),
+        (template(&format!("{}1{}", "{{ if .Type }}".repeat(300), "{{ end }}".repeat(300))), 1),
+        (template(&"x".repeat(70_000)), 1),
+        (headers(r#""x\ny": PLANTED, "": PLANTED, "a b": PLANTED, "X-é": PLANTED, X-Api-Key: PLANTED"#), 4),
+        (headers("X-API-Key: PLANTED, x_api_key: PLANTED, x-api-key: PLANTED"), 2),
         (template("{\"a\": {{ $t := .Type }}\"{{ $t }}\"}"), 0),
         (template("{\"a\": {{ if and (eq .Type `flag`) (not .Payload.enabled) }}true{{ else }}false{{ end }}, \"n\": {{ len .Payload }}, \"u\": \"{{ urlquery $.Type }}\"}"), 0),
     ] {
@@ -244,4 +263,34 @@ fn what_is_no_flipt_v1_is_refused() {
         let error = read(text, &[]).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }
+}
+
+/// What nothing else found, our own loader finds.
+#[test]
+fn what_check_would_refuse_is_left_to_do_by_hand() {
+    let written = written(&read("audit: {sinks: {log: {enabled: true, file: ' '}}}", &[]).unwrap());
+    assert_eq!(written.by_hand.len(), 1, "{}", written.yaml);
+    assert!(written.by_hand[0].starts_with("line ") && written.by_hand[0].contains("sources.flipt.path"));
+    assert!(written.yaml.ends_with(&format!("# by hand: {}\n", written.by_hand[0])), "{}", written.yaml);
+}
+
+#[test]
+fn parentheses_nest_as_deep_as_anybody_writes_them() {
+    use super::go_template::translated;
+
+    let nested = |depth: usize| format!("{{{{ {}.Type{} }}}}", "(".repeat(depth), ")".repeat(depth));
+    assert!(translated(&nested(64)).is_ok());
+    for depth in [65, 10_000, 30_000] {
+        let problems = translated(&nested(depth)).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].len() < 300, "{depth}: {problems:?}");
+    }
+    // Each level says the inner one twice.
+    let doubling = format!("{{{{ {}.Type{} }}}}", "(eq ".repeat(50), " 1 2)".repeat(50));
+    assert!(translated(&doubling).is_err());
+    let many = format!("{{{{ eq .Type{} }}}}", " 1".repeat(30_000));
+    assert!(translated(&many).is_err());
+    let long = format!("{{{{ .Payload{} }}}}", ".a".repeat(30_000));
+    let _ = translated(&long);
+    let long = format!("{{{{ index .Payload{} }}}}", " 1".repeat(30_000));
+    assert!(translated(&long).is_err());
 }

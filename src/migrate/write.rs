@@ -5,8 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::go_template::translated;
+use super::verify::{body_problem, problems};
 use super::{FliptConfig, Template, Webhook};
 use crate::config::secret::{Secret, address};
+use crate::config::{LONGEST, address_problem, is_header_name};
+use crate::event::text::one_line;
 
 /// Where Flipt's documentation has its log, and most people.
 const LOG: &str = "/var/log/flipt/audit.log";
@@ -26,6 +29,10 @@ const VERBS: [&str; 4] = ["*", "created", "updated", "deleted"];
 /// Headers that belong to the connection, or that Flipt's template sink sets itself.
 const NOT_OURS: [&str; 6] =
     ["connection", "content-length", "content-type", "host", "transfer-encoding", "upgrade"];
+/// Where nobody listens: in place of an address that is not there.
+const NOWHERE: &str = "    url: http://127.0.0.1:9/";
+/// So much of a name is shown.
+const SHOWN_CHARACTERS: usize = 80;
 /// A part of a path that is so long is likely a key.
 const LONG: usize = 20;
 
@@ -46,6 +53,9 @@ pub fn written(flipt: &FliptConfig) -> Written {
     writer.sources(flipt);
     writer.destinations(flipt);
     writer.routes(flipt);
+    for problem in problems(&writer.out) {
+        writer.by_hand("", problem);
+    }
     Written { yaml: writer.out, by_hand: writer.by_hand }
 }
 
@@ -139,7 +149,7 @@ impl Writer {
         let name = "webhook".to_owned();
         self.line(format!("  {name}:"));
         self.line("    type: webhook");
-        self.url(url, "FLIPT_AUDIT_SINKS_WEBHOOK_URL");
+        self.url(&name, url, "FLIPT_AUDIT_SINKS_WEBHOOK_URL");
         self.line("    format: flipt                # why: the very request that Flipt sent");
         if webhook.signs {
             self.line("    # why: the receiver knows this signature; the secret stays where Flipt has it");
@@ -147,7 +157,7 @@ impl Writer {
             self.line("      - scheme: flipt");
             self.line("        secrets: [{env: FLIPT_AUDIT_SINKS_WEBHOOK_SIGNING_SECRET}]");
         }
-        self.common(flipt, webhook);
+        self.common(&name, flipt, webhook);
         self.names.push(name);
     }
 
@@ -157,20 +167,21 @@ impl Writer {
         self.line(format!("  {name}:"));
         self.line("    type: webhook");
         match &template.url {
-            Some(url) => self.url(url, &variable("URL")),
+            Some(url) => self.url(&name, url, &variable("URL")),
             None => {
                 self.by_hand("    ", format!("{name}: Flipt's template has no url"));
-                self.line("    url: http://127.0.0.1:9/");
+                self.line(NOWHERE);
             }
         }
         if template.url.as_ref().is_some_and(|url| is_slack(url.expose())) {
             self.line("    # `type: slack` with the same address as `webhook_url` tells more: who, what, before and after.");
         }
-        self.headers(template, variable);
+        self.headers(&name, template, variable);
         let body = match template.body.trim() {
             "" => Err(vec!["it has no body".to_owned()]),
             _ => translated(&template.body),
         };
+        let body = body.and_then(|body| body_problem(&body).map_or(Ok(body), |why| Err(vec![why])));
         match body {
             Ok(body) => {
                 self.line("    format: template             # why: Flipt's template in the relay's language");
@@ -196,12 +207,16 @@ impl Writer {
         if webhook.signs {
             self.line("    # why no `signing`: Flipt never signs what its templates make");
         }
-        self.common(flipt, webhook);
+        self.common(&name, flipt, webhook);
         self.names.push(name);
     }
 
     /// As it stands, where anybody may see it; else a reference.
-    fn url(&mut self, url: &Secret, variable: &str) {
+    fn url(&mut self, name: &str, url: &Secret, variable: &str) {
+        if let Some(why) = address_problem(url.expose()) {
+            self.by_hand("    ", format!("{name}: the relay cannot send to Flipt's url: {why}"));
+            return self.line(NOWHERE);
+        }
         match may_be_seen(url.expose()) {
             true => self.line(format!("    url: {}", quoted(url.expose()))),
             false => {
@@ -211,20 +226,28 @@ impl Writer {
         }
     }
 
-    fn headers(&mut self, template: &Template, variable: impl Fn(&str) -> String) {
-        let kept: Vec<&str> = template
-            .headers
-            .iter()
-            .map(|(name, _)| name.as_str())
-            .filter(|name| !NOT_OURS.contains(name))
-            .collect();
+    fn headers(&mut self, destination: &str, template: &Template, variable: impl Fn(&str) -> String) {
+        let mut kept: Vec<(&str, String)> = Vec::new();
+        for (name, _) in &template.headers {
+            let part = name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+            let why = match kept.iter().find(|(other, taken)| *other == name || *taken == part) {
+                _ if NOT_OURS.contains(&name.as_str()) => continue,
+                _ if !is_header_name(name) => "no request can carry it".to_owned(),
+                Some((other, _)) => format!("too much like {}", quoted(other)),
+                None => {
+                    kept.push((name, part));
+                    continue;
+                }
+            };
+            let shown = quoted(&one_line(name, SHOWN_CHARACTERS));
+            self.by_hand("    ", format!("{destination}: the header {shown} is left out: {why}"));
+        }
         if kept.is_empty() {
             return;
         }
         self.line("    # why: values of headers may be secrets; they stay out of this file");
         self.line("    headers:");
-        for name in kept {
-            let part = name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        for (name, part) in kept {
             self.line(format!("      {}: {{env: {}}}", quoted(name), variable(&part)));
         }
     }
@@ -245,8 +268,15 @@ impl Writer {
         }
     }
 
-    fn common(&mut self, flipt: &FliptConfig, webhook: &Webhook) {
-        if let Some(backoff) = webhook.max_backoff.filter(|backoff| !backoff.is_zero()) {
+    fn common(&mut self, name: &str, flipt: &FliptConfig, webhook: &Webhook) {
+        if webhook.max_backoff.is_some_and(|backoff| backoff > LONGEST) {
+            self.by_hand(
+                "    ",
+                format!(
+                    "{name}: max_backoff_duration is longer than the relay can wait: it waits 5m at most"
+                ),
+            );
+        } else if let Some(backoff) = webhook.max_backoff.filter(|backoff| !backoff.is_zero()) {
             self.line("    # why: max_backoff_duration; but the relay tries for 7 days (`expire_after`), where Flipt gave up");
             self.line("    # after five times");
             self.line(format!(

@@ -224,7 +224,7 @@ enum Judged {
 fn judge(fetched: Result<Fetched, SendError>) -> Result<Judged, Trouble> {
     let fetched = match fetched {
         Ok(fetched) => fetched,
-        Err(SendError::Failed(why)) => return Ok(Judged::Later(why, None)),
+        Err(SendError::Failed { message: why, .. }) => return Ok(Judged::Later(why, None)),
         Err(error) => return Err(Trouble::Foreign(error.to_string())),
     };
     match fetched.status {
@@ -318,7 +318,7 @@ mod tests {
         assert_eq!(judge(Ok(fetched(403))).err(), Some(Trouble::Denied(403)));
         assert_eq!(judge(Ok(fetched(404))).err(), Some(Trouble::Missing));
         assert!(judge(Ok(Fetched { body: None, ..fetched(200) })).is_err());
-        assert!(judge(Err(SendError::Failed("refused".into()))).is_ok());
+        assert!(judge(Err(SendError::Failed { message: "refused".into(), kind: "connect_failed" })).is_ok());
         assert!(judge(Err(SendError::Untrusted("not trusted".into()))).is_err());
         let asked = Fetched { retry_after: Some("7".into()), ..fetched(503) };
         assert!(matches!(judge(Ok(asked)), Ok(Judged::Later(_, Some(wait))) if wait.as_secs() == 7));

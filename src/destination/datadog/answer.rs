@@ -8,7 +8,7 @@ use crate::config::plan::DatadogPlan;
 use crate::destination::excerpt::Secrets;
 use crate::destination::retry_after::retry_after;
 use crate::destination::verdict::verdict;
-use crate::destination::{Outcome, Response};
+use crate::destination::{Message, Outcome, Response};
 use crate::event::Timestamp;
 
 /// Errors of one answer that are told.
@@ -35,9 +35,7 @@ fn reset(value: &str, now: Timestamp) -> Option<Duration> {
     is_number.then(|| retry_after(value, now)).flatten()
 }
 
-fn message(status: u16, body: &[u8], plan: &DatadogPlan) -> String {
-    let excerpt = excerpt(body, plan);
-    let colon = if excerpt.is_empty() { "" } else { ": " };
+fn message(status: u16, body: &[u8], plan: &DatadogPlan) -> Message {
     let hint = match status {
         300..=399 => "; redirects are not followed",
         401 | 403 if plan.app_key.is_none() => {
@@ -47,7 +45,7 @@ fn message(status: u16, body: &[u8], plan: &DatadogPlan) -> String {
         404 => "; `site` or `endpoint` is wrong, or a proxy stands before it",
         _ => "",
     };
-    format!("Datadog answered {status}{colon}{excerpt}{hint}")
+    Message::quoting(&format!("Datadog answered {status}"), &excerpt(body, plan), hint)
 }
 
 /// The beginning of what it said, without keys.

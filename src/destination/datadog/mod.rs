@@ -90,6 +90,7 @@ impl Datadog {
             method: "POST",
             headers,
             body: body.to_string().into_bytes(),
+            propagates: false,
         })
     }
 }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use url::Url;
 
 use crate::destination::telling::Account;
-use crate::destination::template::explained;
+use crate::destination::template::{bounds, explained};
 use crate::routing::Owners;
 
 /// Links that a configuration may have.
@@ -129,7 +129,9 @@ impl LinkTemplate {
     /// # Errors
     /// When it is none.
     pub fn new(url: &str) -> Result<Self, LinkError> {
+        bounds::check(url).map_err(LinkError::Syntax)?;
         let mut environment = Environment::new();
+        bounds::confine(&mut environment);
         environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         environment.set_fuel(Some(FUEL));
         // So errors name what is undefined.
@@ -139,7 +141,7 @@ impl LinkTemplate {
         environment.remove_filter("urlencode");
         environment
             .add_template_owned(NAME, url.to_owned())
-            .map_err(|error| LinkError::Syntax(explained(&error)))?;
+            .map_err(|error| LinkError::Syntax(explained(&error).to_string()))?;
         Ok(Self(environment))
     }
 
@@ -161,7 +163,7 @@ impl LinkTemplate {
     /// When it needs what is not known, or makes no address.
     pub fn render(&self, values: &Values) -> Result<Option<String>, LinkError> {
         let made = self.0.get_template(NAME).and_then(|template| template.render(&values.0));
-        let made = made.map_err(|error| LinkError::Fails(explained(&error)))?;
+        let made = made.map_err(|error| LinkError::Fails(explained(&error).to_string()))?;
         let made = made.trim();
         if made.is_empty() {
             return Ok(None);

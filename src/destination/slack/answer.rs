@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::destination::retry_after::retry_after;
 use crate::destination::verdict::verdict;
-use crate::destination::{Outcome, Reason, Response};
+use crate::destination::{Message, Outcome, Reason, Response};
 use crate::event::Timestamp;
 use crate::event::text::one_line;
 
@@ -187,17 +187,21 @@ pub(super) fn classify(
         let advice = advice.unwrap_or(about.advice());
         let needed = answer.as_ref().and_then(|answer| answer.needed.as_deref());
         let needed = needed.filter(|_| *word == "missing_scope").map(|scope| excerpt(scope.as_bytes()));
-        let needed = needed.map(|scope| format!(" (needed: {scope})")).unwrap_or_default();
         let message = match about {
             About::Auth | About::Webhook | About::Channel => {
-                format!("{}{needed} ({status} `{word}`)", advice.replacen(": ", "; ", 1))
+                let (advice, word) = (advice.replacen(": ", "; ", 1), format!(" ({status} `{word}`)"));
+                match needed {
+                    Some(scope) => {
+                        Message::around(&format!("{advice} (needed: "), &scope, &format!("){word}"))
+                    }
+                    None => format!("{advice}{word}").into(),
+                }
             }
-            _ => format!("Slack answered {status} `{word}`: {advice}"),
+            _ => format!("Slack answered {status} `{word}`: {advice}").into(),
         };
         return outcome(*about, Reason { code: about.code(), message }, header.as_deref(), now);
     }
     let said = excerpt(body);
-    let colon = if said.is_empty() { "" } else { ": " };
     let new = answer.as_ref().filter(|answer| !answer.ok).and_then(|answer| answer.error.as_deref());
     let new = new.map(|word| excerpt(word.as_bytes())).filter(|word| !word.is_empty());
     match status {
@@ -207,15 +211,18 @@ pub(super) fn classify(
             reason: match new {
                 Some(word) => Reason {
                     code: "slack_unknown",
-                    message: format!(
-                        "Slack answered `{}`, which this version does not know",
-                        one_line(&word, WORD)
+                    message: Message::around(
+                        "Slack answered `",
+                        &one_line(&word, WORD),
+                        "`, which this version does not know",
                     ),
                 },
                 None => Reason {
                     code: "slack_odd",
-                    message: format!(
-                        "Slack answered {status}, and neither `ok` nor what is wrong{colon}{said}"
+                    message: Message::quoting(
+                        &format!("Slack answered {status}, and neither `ok` nor what is wrong"),
+                        &said,
+                        "",
                     ),
                 },
             },
@@ -224,7 +231,7 @@ pub(super) fn classify(
             let outcome = verdict(*status, header.as_deref(), now, || {
                 let redirect =
                     if (300..400).contains(status) { ", and redirects are not followed" } else { "" };
-                format!("Slack answered {status}{redirect}{colon}{said}")
+                Message::quoting(&format!("Slack answered {status}{redirect}"), &said, "")
             });
             match outcome {
                 // A channel comes back; so may what answers in its place.

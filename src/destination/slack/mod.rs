@@ -71,7 +71,13 @@ impl Slack {
                 Arc::new(Secret::new(format!("{}chat.postMessage", endpoint.expose())))
             }
         };
-        Request::Http(HttpRequest { url, method: "POST", headers, body: body.to_string().into_bytes() })
+        Request::Http(HttpRequest {
+            url,
+            method: "POST",
+            headers,
+            body: body.to_string().into_bytes(),
+            propagates: false,
+        })
     }
 }
 

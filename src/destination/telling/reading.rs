@@ -83,7 +83,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What it belongs to, or is: the kind, and its key as far as known.
-    pub(super) fn owner(&self) -> (EntityKind, Option<String>) {
+    pub(in crate::destination) fn owner(&self) -> (EntityKind, Option<String>) {
         let (owner, said) = match self.kind {
             Some(EntityKind::Constraint) => (EntityKind::Segment, self.payload.segment_key.as_deref()),
             Some(EntityKind::Variant | EntityKind::Rule | EntityKind::Rollout | EntityKind::Distribution)

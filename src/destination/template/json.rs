@@ -6,12 +6,17 @@
 //! value can end a string or begin anything.
 
 use std::borrow::Cow;
+use std::io;
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+use serde::Serialize as _;
 use serde::de::IgnoredAny;
+use serde_json::ser::{Formatter, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value as Json};
+
+use super::MAX_BODY_BYTES;
 
 const OPEN: char = '\u{1}';
 const CLOSE: char = '\u{2}';
@@ -85,12 +90,80 @@ fn marked(value: &Value) -> Result<String, Error> {
     let json = match value.as_str() {
         Some(text) if is_one_mark(text) => return Ok(text.to_owned()),
         Some(text) => serde_json::to_string(&plain(text)),
-        None => serde_json::to_string(value),
+        None => written(value),
     };
-    let json =
-        json.map_err(|_| Error::new(ErrorKind::BadSerialization, "no JSON can be made of this value"))?;
+    let json = json.map_err(|error| {
+        let why =
+            if error.is_io() { error.to_string() } else { "no JSON can be made of this value".to_owned() };
+        Error::new(ErrorKind::BadSerialization, why)
+    })?;
     // Texts deep inside of lists may be marked too; in JSON their marks are escapes.
     Ok(format!("{OPEN}{json}{CLOSE}"))
+}
+
+/// How deep a value may nest that is written; those of events nest no deeper than 128 levels.
+const MAX_DEPTH: usize = 150;
+
+/// A value as JSON that is neither longer than a body may be nor deeper than the stack is.
+fn written(value: &Value) -> serde_json::Result<String> {
+    let mut json = Serializer::with_formatter(Bounded::default(), Depth::default());
+    value.serialize(&mut json)?;
+    String::from_utf8(json.into_inner().0).map_err(serde::ser::Error::custom)
+}
+
+/// Takes as many bytes as a body may have.
+#[derive(Default)]
+struct Bounded(Vec<u8>);
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_BODY_BYTES {
+            return Err(io::Error::other("it has more than 1 MiB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Counts how many lists and maps are open.
+#[derive(Default)]
+struct Depth(usize);
+
+impl Depth {
+    fn open<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.0 += 1;
+        if self.0 > MAX_DEPTH {
+            return Err(io::Error::other("it nests too deeply"));
+        }
+        writer.write_all(bracket)
+    }
+
+    fn close<W: ?Sized + io::Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.0 -= 1;
+        writer.write_all(bracket)
+    }
+}
+
+impl Formatter for Depth {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"]")
+    }
+
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open(writer, b"{")
+    }
+
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.close(writer, b"}")
+    }
 }
 
 fn is_one_mark(text: &str) -> bool {

@@ -4,6 +4,7 @@
 //! JSON every value is written as JSON, whatever it holds (`json`); and no template, nor any event, can make
 //! one run long or become large.
 
+pub(super) mod bounds;
 mod json;
 mod samples;
 
@@ -17,6 +18,7 @@ use super::Delivery;
 use super::envelope::envelope;
 use crate::config::plan::TemplatePlan;
 use crate::config::secret::Secret;
+use crate::destination::Message;
 use crate::event::text::one_line;
 
 /// The largest body that a template may make, in bytes.
@@ -63,7 +65,7 @@ pub struct TemplateError {
     pub key: String,
     /// What is wrong, with the line of the template; of the templates of headers, which may hold secrets,
     /// it repeats nothing.
-    pub message: String,
+    pub message: Message,
 }
 
 /// What a content type wants of values.
@@ -107,13 +109,19 @@ impl Template {
             json::prepare(&mut body);
         }
         if plan.body.expose().contains(json::MARKS) {
-            let message = "a control character (U+0001 or U+0002)".to_owned();
+            let message = "a control character (U+0001 or U+0002)".into();
             return Err(TemplateError { key: "body".into(), message });
         }
+        bounds::check(plan.body.expose())
+            .map_err(|why| TemplateError { key: "body".into(), message: why.into() })?;
         body.add_template_owned(BODY, plan.body.expose().to_owned())
             .map_err(|error| TemplateError { key: "body".into(), message: explained(&error) })?;
         let mut headers = environment(AutoEscape::None);
         for (name, template) in &plan.headers {
+            bounds::check(template.expose()).map_err(|why| TemplateError {
+                key: format!("headers.{name}"),
+                message: format!("header {name}: {why}").into(),
+            })?;
             headers
                 .add_template_owned(name.clone(), template.expose().to_owned())
                 .map_err(|error| header_error(name, &error))?;
@@ -129,8 +137,9 @@ impl Template {
     pub fn render(&self, delivery: &Delivery) -> Result<Option<Made>, TemplateError> {
         let mut whole = Vec::new();
         envelope(delivery, &mut whole);
-        let fail = |message: String| TemplateError { key: "body".into(), message };
-        let fields = json::fields(&whole).map_err(|why| fail(format!("the record cannot be read: {why}")))?;
+        let fail = |message: Message| TemplateError { key: "body".into(), message };
+        let fields =
+            json::fields(&whole).map_err(|why| fail(format!("the record cannot be read: {why}").into()))?;
         let template = self.body.get_template(BODY).map_err(|error| fail(explained(&error)))?;
         let text = template
             .render(json::context(&fields, &whole, self.form.is_json()))
@@ -140,11 +149,11 @@ impl Template {
             return Ok(None);
         }
         if text.len() > MAX_BODY_BYTES {
-            return Err(fail(format!("the body has {} bytes, more than 1 MiB", text.len())));
+            return Err(fail(format!("the body has {} bytes, more than 1 MiB", text.len()).into()));
         }
         if self.form.is_json() {
             json::check(&text, self.form == Form::Json)
-                .map_err(|why| fail(format!("the body is not JSON: {why}")))?;
+                .map_err(|why| fail(format!("the body is not JSON: {why}").into()))?;
         }
         let mut headers = Vec::with_capacity(self.names.len());
         if !self.names.is_empty() {
@@ -161,7 +170,7 @@ impl Template {
         let value = rendered.map_err(|error| header_error(name, &error))?;
         let value = value.trim();
         if value.is_empty() || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            let message = format!("header {name}: the value is not visible ASCII in one line");
+            let message = format!("header {name}: the value is not visible ASCII in one line").into();
             return Err(TemplateError { key: format!("headers.{name}"), message });
         }
         Ok((name.to_owned(), Secret::new(value)))
@@ -170,6 +179,7 @@ impl Template {
 
 fn environment(escape: AutoEscape) -> Environment<'static> {
     let mut environment = Environment::new();
+    bounds::confine(&mut environment);
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_fuel(Some(FUEL));
     // So errors name what is undefined. They hold values too, which only their `Debug` shows.
@@ -179,21 +189,26 @@ fn environment(escape: AutoEscape) -> Environment<'static> {
 }
 
 /// `line 3: payload.key is undefined`.
-pub(super) fn explained(error: &Error) -> String {
+pub(super) fn explained(error: &Error) -> Message {
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
-    let what = match (error.kind(), error.detail()) {
-        (ErrorKind::OutOfFuel, _) => "it takes too long, or makes too much".to_owned(),
-        (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
-        (kind, Some(detail)) => format!("{kind}: {detail}"),
-        (kind, None) => kind.to_string(),
-    };
-    one_line(&format!("{line}{what}"), MESSAGE_CHARACTERS)
+    let own = |what: &str| one_line(&format!("{line}{what}"), MESSAGE_CHARACTERS).into();
+    match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => own("it takes too long, or makes too much"),
+        // This names what stands in the template; other details may repeat values.
+        (ErrorKind::UndefinedError, Some(detail)) => own(detail),
+        (kind, Some(detail)) => {
+            let before = format!("{line}{kind}");
+            let room = MESSAGE_CHARACTERS.saturating_sub(before.chars().count() + 2);
+            Message::quoting(&before, &one_line(detail, room), "")
+        }
+        (kind, None) => own(&kind.to_string()),
+    }
 }
 
 fn header_error(name: &str, error: &Error) -> TemplateError {
     let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
     TemplateError {
         key: format!("headers.{name}"),
-        message: format!("header {name}: {line}{}", error.kind()),
+        message: format!("header {name}: {line}{}", error.kind()).into(),
     }
 }

@@ -2,7 +2,7 @@
 //! may do.
 
 mod answers;
-mod hostile;
+pub(super) mod hostile;
 mod tags;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod console;
 mod datadog;
 mod envelope;
 mod file;
+mod otlp;
 mod redact;
 mod relay;
 mod slack;

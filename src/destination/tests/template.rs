@@ -1,3 +1,5 @@
+mod hostile;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -27,7 +29,7 @@ fn value(body: &str, delivery: &Delivery) -> Value {
 }
 
 fn fails(body: &str, delivery: &Delivery) -> String {
-    json_template(body).render(delivery).unwrap_err().message
+    json_template(body).render(delivery).unwrap_err().message.to_string()
 }
 
 fn flag() -> Delivery {
@@ -77,6 +79,16 @@ fn every_field_of_the_envelope_is_a_variable() {
             expected["data"].get("payload").cloned().unwrap_or_default()
         );
     }
+}
+
+#[test]
+fn an_error_says_in_its_own_words_nothing_of_values() {
+    let of = |body: &str| json_template(body).render(&named("7001")).unwrap_err().message;
+    let said = of("{{ actor.name | int ** 1000 }}");
+    assert_eq!(said, "line 1: invalid operation: unable to calculate 7001 ** 1000");
+    assert_eq!(said.own_words(), "line 1: invalid operation: …");
+    let said = of("{{ actor.name.x.y }}");
+    assert_eq!(said.own_words(), *said, "{said}");
 }
 
 #[test]

@@ -1,14 +1,13 @@
 //! What a receiver said, made fit for people.
 
 use crate::config::plan::{WebhookFormat, WebhookPlan};
+use crate::destination::Message;
 use crate::destination::excerpt::Secrets;
 
 /// What came back, in a sentence without secrets.
-pub(super) fn message(status: u16, body: &[u8], plan: &WebhookPlan) -> String {
+pub(super) fn message(status: u16, body: &[u8], plan: &WebhookPlan) -> Message {
     let redirect = if (300..400).contains(&status) { ", and redirects are not followed" } else { "" };
-    let excerpt = excerpt(body, plan);
-    let colon = if excerpt.is_empty() { "" } else { ": " };
-    format!("the receiver answered {status}{redirect}{colon}{excerpt}")
+    Message::quoting(&format!("the receiver answered {status}{redirect}"), &excerpt(body, plan), "")
 }
 
 /// The beginning of a body, without secrets.

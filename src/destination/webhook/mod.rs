@@ -105,7 +105,8 @@ impl Webhook {
                 None => headers.push((name.clone(), value.clone())),
             }
         }
-        Request::Http(HttpRequest { url: self.plan.url.clone(), method: "POST", headers, body: content.body })
+        let (url, body) = (self.plan.url.clone(), content.body);
+        Request::Http(HttpRequest { url, method: "POST", headers, body, propagates: true })
     }
 
     fn single(&self, record: &StoredRecord, content: Content<'_>, context: &RenderContext) -> Outbound {
@@ -137,7 +138,9 @@ impl Webhook {
             match flipt_form(record) {
                 Ok(body) => rendered.requests.push(self.single(record, Content::new(JSON, body), context)),
                 Err(message) => {
-                    rendered.unrenderable.push((record.id, Reason { code: "no_flipt_form", message }));
+                    rendered
+                        .unrenderable
+                        .push((record.id, Reason { code: "no_flipt_form", message: message.into() }));
                 }
             }
         }
@@ -156,7 +159,7 @@ impl Webhook {
             let made = match &self.template {
                 Some(Ok(template)) => template.render(delivery).map_err(|error| error.message),
                 Some(Err(error)) => Err(error.message.clone()),
-                None => Err("there is no template".to_owned()),
+                None => Err("there is no template".into()),
             };
             match made {
                 Ok(Some(Made { body, headers })) => {

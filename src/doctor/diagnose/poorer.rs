@@ -156,5 +156,5 @@ const GLOB: [char; 3] = ['*', '?', '['];
 
 /// Whether people, or their machines, are told there of before and after.
 fn tells(destination: &DestinationPlan) -> bool {
-    !matches!(destination.type_word, HUB | "otlp") && !destination.discard
+    destination.type_word != HUB && !destination.discard
 }

@@ -27,11 +27,11 @@ fn api(status: u16, body: &str) -> Outcome {
 fn said(outcome: &Outcome) -> (&'static str, &'static str, String) {
     match outcome {
         Outcome::Delivered => ("delivered", "", String::new()),
-        Outcome::Retry { reason, .. } => ("retry", reason.code, reason.message.clone()),
-        Outcome::Rejected(reason) => ("rejected", reason.code, reason.message.clone()),
+        Outcome::Retry { reason, .. } => ("retry", reason.code, reason.message.to_string()),
+        Outcome::Rejected(reason) => ("rejected", reason.code, reason.message.to_string()),
         Outcome::Blocked { gone, reason } => {
             assert!(!gone, "a person may bring it back");
-            ("blocked", reason.code, reason.message.clone())
+            ("blocked", reason.code, reason.message.to_string())
         }
     }
 }

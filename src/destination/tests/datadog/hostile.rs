@@ -91,7 +91,7 @@ const NOUNS: [&str; 10] = [
     "odd @all",
 ];
 
-fn event() -> impl Strategy<Value = Delivery> {
+pub(in crate::destination::tests) fn event() -> impl Strategy<Value = Delivery> {
     let noun = proptest::sample::select(NOUNS.to_vec());
     let action = proptest::sample::select(vec!["created", "updated", "deleted", "read %%%"]);
     let actor = (text(), text(), proptest::sample::select(vec!["oidc", "token", "kubernetes", "none"]));

@@ -7,12 +7,12 @@
 //! * [`flipt`]: all that is Flipt's own: framings, versions, the shape of each payload;
 //! * [`signing`]: how requests are signed, and how a signature is checked;
 //! * [`journal`]: the ordered, durable log of records, one SQLite database;
+//! * `client`: how HTTP clients are made; [`telemetry`]: how the relay tells what it does: logs, spans, instruments, OTLP;
 //! * [`source`]: where records enter; [`routing`]: which of them go where;
 //! * [`destination`]: what a destination is (two pure functions and its limits), one folder a kind;
 //! * [`delivery`]: a plan made into destinations, the lane of each, retries, the one sender;
 //! * [`priming`]: what Flipt's own API tells at start, asked by that sender;
 //! * [`config`]: what may be written in the configuration, and the plan that it means;
-//! * [`telemetry`]: how the relay tells what it does;
 //! * [`admin`]: what operators may ask of a relay, the control socket and the listeners by which they ask;
 //! * [`doctor`]: what Flipt itself does wrong; [`problems`]: tells people of what needs them;
 //! * [`migrate`]: our configuration for a Flipt that used its own webhook sink;
@@ -21,6 +21,7 @@
 
 pub mod admin;
 pub mod cli;
+mod client;
 pub mod config;
 pub mod delivery;
 pub mod destination;

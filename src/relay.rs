@@ -1,25 +1,30 @@
 //! Runs a plan: start order, and shutdown order.
 //!
-//! Start: journal, lanes, sources (lanes first, so that what was left over goes out at once), and then what
+//! Start: journal, telemetry, lanes, sources (lanes first, so that what was left over goes out at once), and then what
 //! Flipt itself can tell is asked for, while all of them work. Shutdown:
-//! sources read to their end, lanes drain, the journal closes last.
+//! sources read to their end, lanes drain, telemetry sends what it has while the journal closes.
 
 mod lanes;
 mod orphans;
 mod reload;
+mod sources;
+mod telemetry;
 
-use std::collections::BTreeMap;
+pub use reload::NotApplied;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admin::{ConfigurationReport, Control, Listeners, Office, Standing};
-use crate::config::plan::Plan;
+use crate::admin::{ConfigurationReport, Control, Listeners, Office, Standing, Vigil};
+use crate::config::plan::{DestinationPlan, Plan};
 use crate::delivery::{LaneHandle, LaneState, LaneStatus, Stop};
 use crate::doctor::Doctor;
 use crate::journal::{Journal, JournalError, OpenError, Options};
 use crate::priming::Priming;
 use crate::problems::Problems;
 use crate::source::{RunningSource, SourceStatus};
+use crate::telemetry::otlp::Telemetry;
 
 /// How long another process may hold the journal before the start is given up.
 pub const LOCK_WAIT: Duration = Duration::from_secs(60);
@@ -69,6 +74,9 @@ pub struct Relay {
     problems: Option<Problems>,
     doctor: Option<Doctor>,
     configuration: ConfigurationReport,
+    telemetry: Telemetry,
+    /// What reloads changed that are not done yet.
+    unfinished: Vec<String>,
     stop: Stop,
 }
 
@@ -78,14 +86,16 @@ impl Relay {
     /// # Errors
     /// When the journal cannot be opened or fails. A single destination that cannot work is blocked alone.
     pub async fn start(plan: Plan, lock_wait: Duration, delivery: Delivery) -> Result<Self, RelayError> {
+        let mut plan = plan;
         let journal = open_journal(&plan, lock_wait).await?;
-        let stop = Stop::default();
-        let mut lanes = lanes::Lanes::new(&journal, &stop);
-        // Where there are none, what they are owed is kept: the journal removes nothing that one has not passed.
-        if delivery == Delivery::On {
-            lanes.apply(&plan).await?;
+        if let Err(error) = hold_known(&mut plan, &journal).await {
+            let _ = tokio::task::spawn_blocking(move || journal.close()).await;
+            return Err(error.into());
         }
-        Ok(Self {
+        let telemetry = Telemetry::start(&telemetry::settings(&plan));
+        let stop = Stop::default();
+        let lanes = lanes::Lanes::new(&journal, &stop, telemetry.tracer());
+        let mut relay = Self {
             plan,
             journal,
             lanes,
@@ -97,42 +107,74 @@ impl Relay {
             problems: None,
             doctor: None,
             configuration: ConfigurationReport::default(),
+            telemetry,
+            unfinished: Vec::new(),
             stop,
-        })
+        };
+        // Where there are none, what they are owed is kept: the journal removes nothing that one has not passed.
+        if delivery == Delivery::On {
+            let links = relay.lanes.link(&relay.plan);
+            let refused = relay.lanes.apply(&relay.plan, links, &relay.stop.now).await.err();
+            if let Some((_, error)) = refused.into_iter().flatten().next() {
+                relay.abandon().await;
+                return Err(error);
+            }
+        }
+        Ok(relay)
+    }
+
+    /// Ends one that is not whole, so that nothing of it holds the journal.
+    async fn abandon(self) {
+        if let Err(error) = self.shut_down(Some(Duration::ZERO)).await {
+            tracing::debug!(%error, "what was begun did not end in order");
+        }
     }
 
     /// Starts every source of the plan, and returns once each has looked at its files, listens, or said why it
     /// cannot.
     ///
     /// # Errors
-    /// When the journal fails.
-    pub async fn start_sources(&mut self) -> Result<(), RelayError> {
+    /// When the journal fails: the relay has ended then, and who keeps vigil goes on.
+    pub async fn start_sources(
+        mut self,
+        vigil: &mut Option<Vigil>,
+        is_sidecar: bool,
+    ) -> Result<Self, RelayError> {
         for name in self.plan.sources.keys() {
-            self.sources.extend(RunningSource::start(&self.plan, name, &self.journal).await?);
+            match RunningSource::start(&self.plan, name, &self.journal, self.telemetry.tracer()).await {
+                Ok(source) => self.sources.extend(source),
+                Err(error) => {
+                    self.abandon().await;
+                    return Err(error.into());
+                }
+            }
         }
         // Nothing waits for it.
         self.priming = self.plan.flipt.clone().map(|flipt| Priming::start(flipt, self.journal.clone()));
-        self.open_office();
+        self.open_office(vigil.take(), is_sidecar).await;
         for source in &self.sources {
             let known = |status: &SourceStatus| status.looked || status.stalled.is_some();
             let _ = source.watch_status().wait_for(known).await;
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Opens the office to whoever asks: the control socket, the listeners. A relay works without them.
-    fn open_office(&mut self) {
-        let office = Arc::new(Office::running(self.standing(), self.journal.clone()));
+    async fn open_office(&mut self, vigil: Option<Vigil>, is_sidecar: bool) {
+        let office = Office::running(self.standing(), self.journal.clone());
+        let office = office.with_telemetry(self.telemetry.counts().clone());
+        let office = Arc::new(office.with_sidecar(is_sidecar));
         match Control::start(Arc::clone(&office), &self.plan.data_dir) {
             Ok(control) => self.control = Some(control),
             Err(error) => {
                 tracing::warn!(%error, "there is no control socket: the command line cannot ask this relay")
             }
         }
-        self.listeners = Some(Listeners::start(Arc::clone(&office), &self.plan));
+        self.listeners = Some(Listeners::start(Arc::clone(&office), &self.plan, vigil).await);
         self.problems = Some(Problems::start(Arc::clone(&office), self.plan.problems.clone()));
         let flipt = self.plan.flipt.clone();
         self.doctor = flipt.map(|flipt| Doctor::start(Arc::clone(&office), flipt));
+        self.telemetry.gather_by(telemetry::gather(Arc::clone(&office)));
         self.office = Some(office);
     }
 
@@ -203,12 +245,17 @@ impl Relay {
         }
     }
 
+    /// Has somebody keep vigil in its place, who answers probes from now on.
+    pub async fn hand_over_probes(&mut self) -> Option<Vigil> {
+        Some(self.listeners.take()?.into_vigil().await)
+    }
+
     /// Reads the sources to their end, drains the lanes within `timeout` (for ever without one), closes the
-    /// journal.
+    /// journal; meanwhile, and within its own timeout, telemetry sends what it has.
     ///
     /// # Errors
     /// When the journal cannot be closed in order; what it accepted is on disk all the same.
-    pub async fn shut_down(self, timeout: Option<Duration>) -> Result<Farewell, RelayError> {
+    pub async fn shut_down(mut self, timeout: Option<Duration>) -> Result<Farewell, RelayError> {
         let keep_reading = self.plan.shutdown_keep_reading;
         let timeout = timeout.unwrap_or(FOREVER);
         let begun = tokio::time::Instant::now();
@@ -248,12 +295,29 @@ impl Relay {
         if let Some(control) = self.control {
             control.stop().await;
         }
+        self.telemetry.read_last().await;
         let journal = self.journal;
-        tokio::task::spawn_blocking(move || journal.close())
-            .await
-            .map_err(|error| JournalError::Io(error.to_string()))??;
+        let closing = tokio::task::spawn_blocking(move || journal.close());
+        let ((), closed) = tokio::join!(self.telemetry.shut_down(), closing);
+        closed.map_err(|error| JournalError::Io(error.to_string()))??;
         Ok(farewell)
     }
+}
+
+/// Where nobody can say which destinations there are, those that the journal knows are held; what a file that is not
+/// right calls a destination is not taken for one.
+async fn hold_known(plan: &mut Plan, journal: &Journal) -> Result<(), JournalError> {
+    if !plan.is_salvaged {
+        return Ok(());
+    }
+    let rows = journal.destinations().await?;
+    let known: BTreeSet<String> =
+        rows.into_iter().filter(|row| row.orphaned.is_none()).map(|row| row.name).collect();
+    plan.destinations.retain(|name, _| known.contains(name));
+    for name in known {
+        plan.destinations.entry(name).or_insert_with(|| DestinationPlan::held(None));
+    }
+    Ok(())
 }
 
 /// Opens the journal of a plan.
@@ -266,6 +330,7 @@ pub async fn open_journal(plan: &Plan, lock_wait: Duration) -> Result<Journal, R
         keep: plan.journal.keep,
         max_size_bytes: plan.journal.max_size_bytes,
         lock_wait,
+        keeps_all: plan.is_salvaged,
     };
     let (journal, report) = tokio::task::spawn_blocking(move || Journal::open(options))
         .await

@@ -74,6 +74,12 @@ impl<'a> Explainer<'a> {
         }
     }
 
+    /// As it would be at another time than now.
+    #[must_use]
+    pub fn at(self, now: Timestamp) -> Self {
+        Self { now, ..self }
+    }
+
     /// Explains one record.
     #[must_use]
     pub fn explain(&self, delivery: &Delivery, sequence: Option<Sequence>) -> Explanation {

@@ -290,6 +290,7 @@ fn source(
         unreadable: unreadable.into_iter().map(|absent| absent.path.clone()).collect(),
         listening: status.as_ref().and_then(|status| status.listening),
         refused: status.as_ref().map_or(0, |status| status.refused),
+        untaken: status.as_ref().map_or(0, |status| status.untaken),
     }
 }
 

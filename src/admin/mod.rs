@@ -16,6 +16,7 @@ mod http;
 mod letters;
 mod nameless;
 mod page;
+mod passage;
 mod preview;
 mod readiness;
 mod readings;
@@ -35,8 +36,9 @@ use crate::config::plan::Plan;
 use crate::delivery::{Judge, LaneHandle};
 use crate::destination::Delivery;
 use crate::event::{StoredRecord, Timestamp};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, JournalStatus};
 use crate::source::SourceStatus;
+use crate::telemetry::otlp::Counts;
 
 pub use acts::carry_out;
 pub use changes::{
@@ -49,8 +51,9 @@ pub use explain::{
     ExplainAsked, ExplainedBody, ExplainedDestination, ExplainedFacts, ExplainedRequest, ExplainedRoute,
     Explainer, Explanation, Specimens, explanation_text, specimens,
 };
-pub use http::{Listeners, Viewer};
+pub use http::{Listeners, Viewer, Vigil};
 pub use letters::{Letter, WholeLetter};
+pub use passage::{Fate, Passage, Through, send_through};
 pub use preview::{Glimpse, Preview};
 pub use readiness::Unready;
 pub use readings::Readings;
@@ -84,6 +87,8 @@ pub struct Office {
     /// One act after the other: lanes hear of them in the order in which they were journaled.
     acting: tokio::sync::Mutex<()>,
     importing: Arc<tokio::sync::Mutex<()>>,
+    telemetry: Counts,
+    is_sidecar: bool,
 }
 
 impl Office {
@@ -108,13 +113,47 @@ impl Office {
             findings: Mutex::default(),
             acting: tokio::sync::Mutex::default(),
             importing: Arc::default(),
+            telemetry: Counts::default(),
+            is_sidecar: false,
         }
+    }
+
+    /// Tells as well what becomes of the relay's own telemetry.
+    #[must_use]
+    pub fn with_telemetry(self, telemetry: Counts) -> Self {
+        Self { telemetry, ..self }
+    }
+
+    /// Of a relay that stands in the pod of another.
+    #[must_use]
+    pub fn with_sidecar(self, is_sidecar: bool) -> Self {
+        Self { is_sidecar, ..self }
+    }
+
+    /// Whether it stands in the pod of another, which must not fall with it.
+    #[must_use]
+    pub fn is_sidecar(&self) -> bool {
+        self.is_sidecar
     }
 
     /// What runs now. Whoever asks more than one question of it asks them of one answer.
     #[must_use]
     pub fn standing(&self) -> Arc<Standing> {
         Arc::clone(&self.standing.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// About how much of the journal cannot be removed yet, since a destination has not passed it: by the share
+    /// of records.
+    ///
+    /// # Errors
+    /// When the journal cannot be asked.
+    pub async fn owed_bytes(&self, journal: &JournalStatus) -> Result<u64, JournalError> {
+        let rows = self.journal.destinations().await?;
+        let Some(passed) = rows.iter().map(|row| row.cursor).min() else { return Ok(0) };
+        let all = (journal.last_sequence + 1).saturating_sub(journal.first_sequence).max(1);
+        let owed = journal.last_sequence.saturating_sub(passed).min(all);
+        let bytes = u128::from(journal.used_bytes) * u128::from(owed) / u128::from(all);
+        Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 
     /// Something else runs from now on.
@@ -137,6 +176,12 @@ impl Office {
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// What becomes of the relay's own telemetry.
+    #[must_use]
+    pub fn telemetry(&self) -> &Counts {
+        &self.telemetry
     }
 
     /// Says what somebody (`doctor`, `silence`, …) finds wrong, in place of what it found before.
@@ -210,6 +255,11 @@ impl Office {
 }
 
 fn know<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
+    know_of("destination", name, known)
+}
+
+/// That `name` is one of what is `known`, all of which is a `what`.
+fn know_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Result<(), Refusal> {
     let mut known: Vec<&str> = known.collect();
     known.sort_unstable();
     known.dedup();
@@ -221,7 +271,7 @@ fn know<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Result<(), Refu
         None if known.is_empty() => "; there are none".to_owned(),
         None => format!("; there are: {}", known.join(", ")),
     };
-    Err(Refusal::usage(format!("there is no destination `{}`{hint}", words::brief(name, 80))))
+    Err(Refusal::usage(format!("there is no {what} `{}`{hint}", words::brief(name, 80))))
 }
 
 /// One line in plain words about a record.

@@ -24,12 +24,24 @@ pub(super) fn delivery(delivery: &Delivery) -> Delivery {
     told
 }
 
-/// A report without the names of operators.
+/// A sentence without what follows its first colon: there stands what somebody else said, who may have repeated
+/// what is in an event.
+pub(super) fn own_words(sentence: &str) -> &str {
+    sentence.split(':').next().unwrap_or_default()
+}
+
+/// A report without the names of operators, and without what receivers said.
 pub(super) fn report(mut report: Report) -> Report {
     for destination in report.destinations.iter_mut().chain(&mut report.orphans) {
         let replays = destination.replays.iter_mut().map(|replay| &mut replay.asked_by);
         for by in replays.chain([&mut destination.paused_by]).flatten() {
             MASK.clone_into(by);
+        }
+        // What is wrong with the configuration the relay says itself; why it is paused, an operator.
+        let is_answer = destination.code.as_deref().is_some_and(|code| code != "configuration");
+        let reason = destination.reason.as_mut().filter(|_| is_answer);
+        for said in reason.into_iter().chain(&mut destination.last_error) {
+            *said = own_words(said).to_owned();
         }
     }
     report.verdict = text::verdict(&report);

@@ -17,6 +17,9 @@ pub struct Unready {
 pub(super) async fn unready(office: &Office) -> Vec<Unready> {
     let standing = office.standing();
     let mut found = Vec::new();
+    if standing.plan.is_salvaged {
+        found.push(Unready { what: "configuration".to_owned(), why: "it is not right" });
+    }
     for name in standing.plan.sources.keys() {
         let why = match standing.sources.get(name).map(|status| status.borrow()) {
             None => "it was not started",

@@ -11,6 +11,7 @@ use crate::delivery::{DURATION_BOUNDS_SECONDS, LaneHandle};
 use crate::event::{Sequence, Timestamp};
 use crate::journal::{COMMIT_BOUNDS_SECONDS, Gaps, JournalError};
 use crate::telemetry::instruments::{self as of, Instrument, Reading, Value};
+use crate::telemetry::otlp::{Counts, MetricCounts, SpanCounts};
 use crate::telemetry::process;
 
 /// The states of a destination.
@@ -61,12 +62,17 @@ impl Readings {
         let successful = configuration.last_reload.as_ref().is_none_or(|reload| reload.successful);
         told.number(&of::CONFIG_SUCCESSFUL, f64::from(successful));
         told.moment(&of::CONFIG_APPLIED_AT, &[], configuration.applied_at);
+        told.telemetry(self.office.telemetry());
         told.count(&of::ACCEPTED, &[], report.journal.last_sequence);
-        for source in &report.sources {
+        // Of one that is configured no longer there is nothing to watch.
+        for source in report.sources.iter().filter(|source| standing.plan.sources.contains_key(&source.name))
+        {
             told.source(source, &standing);
         }
         self.tell_gaps(&mut gaps, &mut told, &standing, report.journal.last_sequence).await?;
-        told.journal(&report.journal, self.office.journal().status().await?.full);
+        let status = self.office.journal().status().await?;
+        told.journal(&report.journal, status.full);
+        told.count(&of::JOURNAL_OWED, &[], self.office.owed_bytes(&status).await?);
         let commits = self.office.journal().commits();
         let value = Value::Buckets {
             bounds: &COMMIT_BOUNDS_SECONDS,
@@ -137,6 +143,15 @@ impl Told {
         }
     }
 
+    fn telemetry(&mut self, counts: &Counts) {
+        for (outcome, count) in counts.spans().iter().flat_map(SpanCounts::by_outcome) {
+            self.count(&of::TELEMETRY_SPANS, &[outcome], count);
+        }
+        for (outcome, count) in counts.metrics().iter().flat_map(MetricCounts::by_outcome) {
+            self.count(&of::TELEMETRY_METRIC_EXPORTS, &[outcome], count);
+        }
+    }
+
     fn source(&mut self, source: &SourceReport, standing: &Standing) {
         let name = [source.name.as_str()];
         let records = standing.sources.get(&source.name).map_or(0, |status| status.borrow().records);
@@ -144,6 +159,7 @@ impl Told {
         self.count(&of::SOURCE_UNPARSED, &name, source.unparsed);
         self.count(&of::SOURCE_IGNORED, &name, source.ignored);
         self.count(&of::SOURCE_REFUSED, &name, source.refused);
+        self.count(&of::SOURCE_UNTAKEN, &name, source.untaken);
         self.label(&of::SOURCE_STALLED, &name, f64::from(source.stalled.is_some()));
         self.count(&of::SOURCE_BEHIND, &name, source.behind_bytes);
         self.moment(&of::SOURCE_LAST_EVENT, &name, source.last_event_at);

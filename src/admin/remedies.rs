@@ -83,6 +83,9 @@ pub(super) fn of_journal(journal: &JournalReport) -> Option<&'static str> {
 /// What to do about an edit of the configuration that was refused.
 pub(super) const OF_RELOAD: &str = "correct it: what ran before goes on, and the next edit is tried at once";
 
+/// What to do about a configuration that was not right from the beginning.
+pub(super) const OF_SALVAGED: &str = "correct it: that is noticed, and what was kept goes out";
+
 /// That what waits is safe, where something does not work and that can be said.
 pub(super) fn reassurance(report: &Report) -> Option<&'static str> {
     let all = || report.destinations.iter().chain(&report.orphans);

@@ -56,6 +56,15 @@ pub struct ConfigurationReport {
     pub last_reload: Option<ReloadReport>,
 }
 
+impl ConfigurationReport {
+    /// Since when it is not right, of a relay that began with what could be used of it: it delivers nothing.
+    #[must_use]
+    pub fn salvaged_since(&self) -> Option<Timestamp> {
+        let refused = self.last_reload.as_ref().filter(|reload| !reload.successful)?;
+        self.applied_at.is_none().then_some(refused.at)
+    }
+}
+
 /// What became of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {
@@ -112,6 +121,9 @@ pub struct SourceReport {
     /// Pushes that were refused since it was started: a wrong signature, or no token.
     #[serde(default)]
     pub refused: u64,
+    /// Pushes that could not be taken since it was started, and will not be sent again: too large, unreadable, late.
+    #[serde(default)]
+    pub untaken: u64,
 }
 
 /// A file of a source.

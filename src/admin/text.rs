@@ -44,11 +44,18 @@ fn sentence(report: &Report, with_reasons: bool) -> String {
         }
     }
     parts.extend(severe(&report.findings));
-    match report.relay.running_since {
-        Some(_) => parts.push(deliver(&report.destinations)),
-        None => parts.push("the relay is stopped".to_owned()),
+    let salvaged_since = report.configuration.salvaged_since();
+    match (report.relay.running_since, salvaged_since) {
+        (Some(_), Some(since)) => parts.push(format!(
+            "the configuration is not right since {}: what comes is kept, and nothing delivered until it is",
+            about(since, report.at)
+        )),
+        (Some(_), None) => parts.push(deliver(&report.destinations)),
+        (None, _) => parts.push("the relay is stopped".to_owned()),
     }
-    let troubled = report.destinations.iter().filter(|destination| is_troubled(destination));
+    let is_of_its_own =
+        |destination: &&DestinationReport| is_troubled(destination) && salvaged_since.is_none();
+    let troubled = report.destinations.iter().filter(is_of_its_own);
     let troubles: Vec<String> =
         troubled.map(|destination| trouble(destination, report.at, with_reasons)).collect();
     let more = troubles.len().saturating_sub(VERDICT_TROUBLES);
@@ -56,7 +63,9 @@ fn sentence(report: &Report, with_reasons: bool) -> String {
     if more > 0 {
         parts.push(format!("and {more} more"));
     }
-    parts.extend(waiting(report));
+    if salvaged_since.is_none() {
+        parts.extend(waiting(report));
+    }
     for orphan in report.orphans.iter().filter(|orphan| orphan.waiting > 0) {
         parts.push(format!(
             "{} is no longer configured: {} kept for it",
@@ -71,7 +80,7 @@ fn sentence(report: &Report, with_reasons: bool) -> String {
     for wrong in report.destinations.iter().chain(&report.orphans).filter(|report| !report.balanced) {
         parts.push(format!("the books of {} do not balance", wrong.name));
     }
-    if let Some(refused) = refused_reload(report) {
+    if let Some(refused) = refused_reload(report).filter(|_| salvaged_since.is_none()) {
         let since = about(refused.at, report.at);
         parts.push(format!("the configuration as it is since {since} is refused, what ran before runs on"));
     }
@@ -274,12 +283,13 @@ fn sources(sources: &[SourceReport], now: Timestamp) -> String {
             ));
         }
         if let Some(address) = source.listening {
-            let refused = match source.refused {
+            let pushes = |count: u64, what: &str| match count {
                 0 => String::new(),
-                1 => ", 1 push refused".to_owned(),
-                refused => format!(", {} pushes refused", number(refused)),
+                1 => format!(", 1 push {what}"),
+                count => format!(", {} pushes {what}", number(count)),
             };
-            files.push_str(&format!("  {}: listens on {address}{refused}\n", source.name));
+            let (refused, untaken) = (pushes(source.refused, "refused"), pushes(source.untaken, "not taken"));
+            files.push_str(&format!("  {}: listens on {address}{refused}{untaken}\n", source.name));
         }
         if let Some(why) = &source.stalled {
             files.push_str(&format!("  {}: does not go on: {why}\n", source.name));

@@ -86,14 +86,20 @@ pub async fn send_test(plan: &Plan, name: &str) -> Result<Trial, Refusal> {
     Ok(trial)
 }
 
+/// A test as Flipt would write it, by the second.
+pub(super) fn original(now: Timestamp) -> Vec<u8> {
+    let time = Timestamp::from_unix_micros(now.unix_seconds() * 1_000_000);
+    // Its keys stand in Flipt's order.
+    format!(
+        r#"{{"version":"0.2","type":"flag","action":"updated","status":"success","metadata":{{"actor":{{"authentication":"none","name":"{ACTOR}"}}}},"payload":{{"description":"{DESCRIPTION}","enabled":false,"key":"{NAME}","name":"{NAME}","namespace_key":"{NAME}"}},"timestamp":"{time}"}}"#
+    )
+    .into_bytes()
+}
+
 /// An event in Flipt's own shape.
 fn test_event(plan: &Plan, now: Timestamp) -> Delivery {
     let time = Timestamp::from_unix_micros(now.unix_seconds() * 1_000_000);
-    // Its keys stand in Flipt's order.
-    let original = format!(
-        r#"{{"version":"0.2","type":"flag","action":"updated","status":"success","metadata":{{"actor":{{"authentication":"none","name":"{ACTOR}"}}}},"payload":{{"description":"{DESCRIPTION}","enabled":false,"key":"{NAME}","name":"{NAME}","namespace_key":"{NAME}"}},"timestamp":"{time}"}}"#
-    );
-    let original = original.into_bytes();
+    let original = original(now);
     let first = plan.sources.values().next();
     let instance = first.map_or("flipt", |source| source.instance.as_str());
     // Two tests of one second are two events.

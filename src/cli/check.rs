@@ -111,6 +111,7 @@ fn destination_line(destination: &DestinationPlan) -> String {
         },
         Ok(DestinationKind::Datadog(datadog)) => format!("datadog {}", shown_url(datadog.url.expose())),
         Ok(DestinationKind::Relay(relay)) => format!("relay {}", shown_url(relay.webhook.url.expose())),
+        Ok(DestinationKind::Otlp(otlp)) => format!("otlp {}", shown_url(otlp.url.expose())),
         Err(_) => "not started".into(),
     }
 }

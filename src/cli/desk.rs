@@ -200,7 +200,7 @@ pub(super) fn at_desk(
     let plan = config.plan();
     // What goes well in opening the journal of a stopped relay is of no interest here.
     let format = plan.as_ref().ok().and_then(|plan| plan.log.format);
-    let quiet = LogPlan { level: "warn".to_owned(), format };
+    let quiet = LogPlan { level: "warn".to_owned(), format, payloads: false };
     if let Err(error) = logs::init(&quiet) {
         eprintln!("{error}");
         return ExitCode::from(EXIT_USAGE);

@@ -59,7 +59,7 @@ fn look(args: &DoctorArgs) -> Result<ExitCode, Failure> {
             return Ok(ExitCode::from(super::EXIT_USAGE));
         }
     };
-    let quiet = LogPlan { level: "error".to_owned(), format: plan.log.format };
+    let quiet = LogPlan { level: "error".to_owned(), ..plan.log.clone() };
     logs::init(&quiet).map_err(|error| Failure::usage(error.to_string()))?;
     let flipt = flipt(args, &plan)?;
     let runtime = super::runtime().map_err(|error| Failure::failed(error.to_string()))?;

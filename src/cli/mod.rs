@@ -17,6 +17,7 @@ mod replay;
 mod run;
 pub mod schema;
 mod send_test;
+mod service;
 mod signals;
 mod status;
 

@@ -42,6 +42,7 @@ impl Difference {
             ("admin", old.admin != new.admin),
             ("problems", old.problems != new.problems),
             ("log", old.log != new.log),
+            ("telemetry", old.telemetry != new.telemetry),
             ("shutdown_timeout", old.shutdown_timeout != new.shutdown_timeout),
             ("shutdown_keep_reading", old.shutdown_keep_reading != new.shutdown_keep_reading),
         ];

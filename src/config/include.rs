@@ -67,6 +67,10 @@ pub(super) fn read(path: &Path) -> Result<String, String> {
     if metadata.is_dir() {
         return Err("this is a directory; expected a file".into());
     }
+    // Of a pipe nobody knows whether anything ever comes; those of shells (`<(…)`, `-c /dev/stdin`) are meant.
+    if !metadata.is_file() && !path.starts_with("/dev") {
+        return Err("this is no regular file".into());
+    }
     if metadata.len() > MAX_LENGTH {
         return Err("larger than 4 MiB".into());
     }

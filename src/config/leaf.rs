@@ -69,8 +69,8 @@ impl Walk<'_> {
         }
     }
 
-    /// A problem; where a destination, the check of pushes, or what asks Flipt lacks the value of a reference, one
-    /// that stops it alone.
+    /// A problem; where a destination, the check of pushes, what asks Flipt, or telemetry lacks the value of a
+    /// reference, one that stops it alone.
     fn refuse(
         &mut self,
         spot: Spot<'_>,
@@ -95,6 +95,11 @@ impl Walk<'_> {
             }
             None if referenced && matches!(spot.path, "flipt.url" | "flipt.token") => {
                 self.found.flipt_is_blocked = true;
+                self.found.missing.push(problem);
+            }
+            None if referenced && spot.path.starts_with("telemetry.") => {
+                let where_to = ["telemetry.endpoint", "telemetry.headers.", "telemetry.tls."];
+                self.found.telemetry_is_blocked |= where_to.iter().any(|key| spot.path.starts_with(key));
                 self.found.missing.push(problem);
             }
             _ => self.found.problems.push(problem),

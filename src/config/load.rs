@@ -9,13 +9,14 @@ use super::include;
 use super::layers::{self, Variable};
 use super::origins::Origins;
 use super::plan::Plan;
-use super::problem::{Problem, Problems};
+use super::problem::{Place, Problem, Problems};
 use super::raw::Raw;
 use super::schema;
 use super::secrets::References;
 use super::walk::{self, Inputs};
 use super::watch::Watched;
 use super::yaml::{self, Content, Mark, Node};
+use crate::telemetry::settings::Settings;
 
 /// Where a configuration is looked for when nobody says where it is.
 pub const DEFAULT_PATH: &str = "/etc/audit-relay/config.yaml";
@@ -50,7 +51,7 @@ impl LoadOptions {
         }
     }
 
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         let variable =
             self.environment.iter().find(|(name, value)| name == PATH_VARIABLE && !value.is_empty());
         self.config
@@ -89,16 +90,41 @@ pub struct Loaded {
 ///
 /// Whatever is wrong with it.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
-    let mut files = vec![options.path()];
-    let mut problems = Vec::new();
-    let text = include::read(&files[0]).map_err(|why| {
-        let mut problem = Problems::file(&files[0], &why);
+    load_noting(options, &mut Watched::default())
+}
+
+/// As [`load`]. Notes what it depends on where it is wrong, too, as far as it is known then.
+///
+/// # Errors
+///
+/// Whatever is wrong with it.
+pub fn load_noting(options: &LoadOptions, noted: &mut Watched) -> Result<Loaded, Problems> {
+    let path = options.path();
+    noted.files.insert(path.clone());
+    let text = include::read(&path).map_err(|why| {
+        let mut problem = Problems::file(&path, &why);
         if options.config.is_none() && why == include::NO_SUCH_FILE {
             problem.expected = Some(format!("a configuration here, by `--config` or by `{PATH_VARIABLE}`"));
         }
         Problems(vec![problem])
     })?;
-    let Some(mut root) = yaml::parse(&text, 0, &mut problems) else {
+    load_text(&text, path, options, noted)
+}
+
+/// Loads a configuration from its text, as if it had been read from `path`; notes what it depends on beside that.
+///
+/// # Errors
+///
+/// Whatever is wrong with it.
+pub(crate) fn load_text(
+    text: &str,
+    path: PathBuf,
+    options: &LoadOptions,
+    noted: &mut Watched,
+) -> Result<Loaded, Problems> {
+    let mut files = vec![path];
+    let mut problems = Vec::new();
+    let Some(mut root) = yaml::parse(text, 0, &mut problems) else {
         return Err(Problems::settled(problems, &files));
     };
     if root.is_null() {
@@ -115,9 +141,13 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
     }
     let variables = layers::variables(&options.environment);
     let mut digest = Sha256::new();
-    include::add(&mut digest, &text);
+    include::add(&mut digest, text);
     let patterns = included(&root, &variables);
     include::include(&patterns, &mut root, &mut files, &mut digest, &mut problems);
+    let directory = files.first().and_then(|path| path.parent()).unwrap_or_else(|| Path::new(""));
+    let globs = patterns.iter().map(|(pattern, _)| directory.join(pattern).to_string_lossy().into_owned());
+    noted.globs.extend(globs);
+    noted.files.extend(files.iter().cloned());
 
     let schema = schema::base();
     let merged = layers::merge(&schema, &root, &variables);
@@ -130,6 +160,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         allow_inline_secrets: options.allow_inline_secrets,
     };
     let (value, mut found) = walk::walk(&inputs, &root);
+    noted.files.extend(found.secret_files.iter().cloned());
     problems.append(&mut found.problems);
     if options.references == References::Require {
         problems.append(&mut found.missing);
@@ -150,16 +181,21 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         blocked: &found.blocked,
         blocked_sources: &found.blocked_sources,
         flipt_is_blocked: found.flipt_is_blocked,
+        telemetry_is_blocked: found.telemetry_is_blocked,
         references: options.references,
     };
     let mut built = build::build(&raw, &context);
+    noted.files.extend(built.plan.destinations.values().flat_map(|destination| destination.tls.files()));
+    noted.files.extend(built.plan.telemetry.tls.files());
     problems.append(&mut built.problems);
     if !problems.is_empty() {
         return Err(Problems::settled(problems, &files));
     }
     built.warnings.append(&mut found.missing);
     built.notes.append(&mut found.notes);
-    let watched = watched(&built.plan, &patterns, &files, &found.secret_files);
+    if options.references != References::Ignore {
+        telemetry(&built.plan, options, &origins, &mut built.warnings, noted);
+    }
     Ok(Loaded {
         plan: built.plan,
         warnings: Problems::settled(built.warnings, &files).0,
@@ -169,7 +205,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Problems> {
         files,
         secret_files: found.secret_files,
         sha256: digest.finalize().into(),
-        watched,
+        watched: noted.clone(),
     })
 }
 
@@ -194,18 +230,26 @@ pub fn data_dir(options: &LoadOptions) -> Option<PathBuf> {
     (!written.is_empty()).then(|| PathBuf::from(written))
 }
 
-/// Everything that a plan was, or is yet to be, read from.
-fn watched(
+/// What the standard variables of OpenTelemetry add to a plan: what of them is not understood, and the certificates
+/// that they name.
+fn telemetry(
     plan: &Plan,
-    patterns: &[(String, Option<Mark>)],
-    files: &[PathBuf],
-    secret_files: &[PathBuf],
-) -> Watched {
-    let certificates = plan.destinations.values().flat_map(|destination| destination.tls.files());
-    let directory = files.first().and_then(|path| path.parent()).unwrap_or_else(|| Path::new(""));
-    let globs = patterns.iter().map(|(pattern, _)| directory.join(pattern).to_string_lossy().into_owned());
-    let paths = files.iter().chain(secret_files).cloned().chain(certificates);
-    Watched { files: paths.collect(), globs: globs.collect() }
+    options: &LoadOptions,
+    origins: &Origins<'_>,
+    warnings: &mut Vec<Problem>,
+    watched: &mut Watched,
+) {
+    let variable = |name: &str| {
+        let found = options.environment.iter().find(|(variable, _)| variable == name);
+        found.map(|(_, text)| text.clone())
+    };
+    let (settings, remarks) = Settings::resolve(&plan.telemetry, &plan.name, &variable);
+    warnings.extend(remarks.into_iter().map(|remark| match remark.about.starts_with("OTEL_") {
+        true => Problem { place: Place::Variable(remark.about), ..Problem::whole("", &remark.message, None) },
+        false => origins.problem(&remark.about, &remark.message, None),
+    }));
+    let signals = [&settings.traces, &settings.metrics].into_iter().flatten();
+    watched.files.extend(signals.flat_map(|signal| signal.tls.files()));
 }
 
 /// What `include` says, as far as it can be understood before anything is merged.

@@ -40,10 +40,14 @@ pub struct Plan {
     pub problems: Option<ProblemsPlan>,
     /// What is logged, and how.
     pub log: LogPlan,
+    /// Traces and metrics by OTLP, as far as the configuration says; the standard `OTEL_…` variables go before it.
+    pub telemetry: TelemetryPlan,
     /// How long a shutdown may deliver what waits.
     pub shutdown_timeout: Duration,
     /// How long files are kept open after SIGTERM before lanes drain.
     pub shutdown_keep_reading: Duration,
+    /// Whether it is what could be used of a configuration that is not right: it journals and delivers nothing.
+    pub is_salvaged: bool,
 }
 
 impl Plan {
@@ -87,10 +91,13 @@ pub struct JournalPlan {
 /// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPlan {
-    /// The least severe level that shows, per module: `info` or `info,audit_relay::source=debug`.
+    /// The least severe level that shows, per module: `info` or `info,audit_relay::source=debug`. A level alone
+    /// is meant for the relay's own modules.
     pub level: String,
     /// Text or JSON; `None` decides by whether standard error is a terminal.
     pub format: Option<LogFormat>,
+    /// Whether lines at `DEBUG` may carry what events hold. Otherwise none does.
+    pub payloads: bool,
 }
 
 /// The form of log lines.
@@ -99,6 +106,40 @@ pub struct LogPlan {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Traces and metrics by OTLP. What is `None` is left to the standard variables and their defaults.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryPlan {
+    /// The base address of the collector (`http://127.0.0.1:4318`), as `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub endpoint: Option<Secret>,
+    /// How to speak to it.
+    pub protocol: Option<OtlpProtocol>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(String, Secret)>,
+    /// Certificates: whom to trust, and what to show.
+    pub tls: TlsPlan,
+    /// Whether traces are sent.
+    pub traces: bool,
+    /// Whether metrics are sent.
+    pub metrics: bool,
+    /// The part of traces that is kept, in millionths.
+    pub sampling_millionths: Option<u32>,
+    /// Attributes of the relay as a resource.
+    pub attributes: BTreeMap<String, String>,
+    /// How often metrics are sent; never zero.
+    pub metric_interval: Option<Duration>,
+    /// How long a shutdown waits for what is still to be sent.
+    pub shutdown_timeout: Duration,
+}
+
+/// How OTLP is spoken (<https://opentelemetry.io/docs/specs/otlp/>).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpProtocol {
+    /// `http/protobuf`.
+    HttpProtobuf,
+    /// `grpc`.
+    Grpc,
 }
 
 /// One source.
@@ -217,12 +258,11 @@ pub enum ReadFrom {
 pub struct DestinationPlan {
     /// The word of its `type`, also where it cannot work.
     pub type_word: &'static str,
-    /// What it is; `Err` says why it cannot work now (a missing secret, a kind of a later version), which
-    /// blocks it alone.
+    /// Whether nobody knows what is routed to it: all is kept for it, and nothing decided.
+    pub is_held: bool,
+    /// What it is; `Err` says why it cannot work now (a missing secret), which blocks it alone: what is routed
+    /// to it is kept until it can.
     pub kind: Result<DestinationKind, String>,
-    /// Whether, where it cannot work now, what is routed to it is kept until it can (a secret is missing);
-    /// false for what this version does not have at all.
-    pub keeps_place: bool,
     /// Grouping of records.
     pub batch: BatchPlan,
     /// How failed attempts are repeated.
@@ -361,6 +401,8 @@ pub enum DestinationKind {
     Datadog(Box<DatadogPlan>),
     /// Another relay.
     Relay(Box<RelayPlan>),
+    /// OTLP log records.
+    Otlp(Box<OtlpPlan>),
 }
 
 /// What messages for people say beside the event itself.
@@ -473,6 +515,30 @@ pub struct RelayPlan {
     pub name: String,
     /// Address, credentials and signatures, as those of a webhook.
     pub webhook: WebhookPlan,
+}
+
+/// A receiver of OTLP log records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpPlan {
+    /// This relay's own name.
+    pub name: String,
+    /// The whole address that requests are sent to.
+    pub url: Arc<Secret>,
+    /// Further headers, names in lower case.
+    pub headers: Vec<(String, Secret)>,
+    /// How bodies are compressed.
+    pub compression: OtlpCompression,
+    /// Attributes of the resource, beside those of the relay or in their place.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How the body of a request is compressed. Every receiver of OTLP must take both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OtlpCompression {
+    /// Not at all.
+    None,
+    /// gzip (RFC 1952).
+    Gzip,
 }
 
 /// A webhook.

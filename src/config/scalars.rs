@@ -114,7 +114,7 @@ impl Scalar for Period {
 }
 
 /// Longer is a mistake, and more than clocks can add.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 impl Period {
     pub(super) const fn secs(seconds: u64) -> Self {
@@ -394,6 +394,11 @@ impl Scalar for Address {
     fn write(&self) -> String {
         String::new()
     }
+}
+
+/// What is wrong with the address of a destination, where something is; does not repeat it.
+pub(crate) fn address_problem(text: &str) -> Option<&'static str> {
+    Address::read(text).err()
 }
 
 /// Whether an address holds what only its owner should see: user, password or query.

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::raw::Raw;
-use super::raw::destination::{KIND_DEFAULTS, RELAY_BATCH};
+use super::raw::destination::{KIND_BATCHES, KIND_DEFAULTS};
 use super::scalars::{Name, Scalar};
 
 /// What is said of keys whose work comes with a later version.
@@ -16,7 +16,9 @@ pub(super) fn base() -> Value {
     let mut schema = Value::from(schema);
     strip_nulls(&mut schema);
     fill_kind_defaults(&mut schema);
-    fill_relay_batch(&mut schema);
+    for (kind, max_events, timeout_ms) in KIND_BATCHES {
+        fill_batch(&mut schema, kind, max_events, timeout_ms);
+    }
     schema
 }
 
@@ -109,22 +111,21 @@ fn fill_kind_defaults(schema: &mut Value) {
     }
 }
 
-/// A destination of `type: relay` has larger groups than others where nothing is written.
-fn fill_relay_batch(schema: &mut Value) {
+/// Some kinds have larger groups than others where nothing is written.
+fn fill_batch(schema: &mut Value, kind: &str, max_events: usize, timeout_ms: u64) {
     let Some(Value::Object(mut batch)) = schema.pointer("/$defs/Batch").cloned() else { return };
-    let (max_events, timeout_ms) = RELAY_BATCH;
     for (key, default) in [("max_events", json!(max_events)), ("timeout", json!(format!("{timeout_ms}ms")))] {
         if let Some(Value::Object(property)) = batch.get_mut("properties").and_then(|all| all.get_mut(key)) {
             property.insert("default".into(), default);
         }
     }
     let kinds = schema.pointer_mut("/$defs/Destination/oneOf").and_then(Value::as_array_mut);
-    let relay = kinds
+    let found = kinds
         .into_iter()
         .flatten()
-        .find(|kind| kind.pointer("/properties/type/const").and_then(Value::as_str) == Some("relay"));
-    if let Some(relay) = relay.and_then(|kind| kind.pointer_mut("/properties/batch")) {
-        *relay = Value::Object(batch);
+        .find(|one| one.pointer("/properties/type/const").and_then(Value::as_str) == Some(kind));
+    if let Some(property) = found.and_then(|one| one.pointer_mut("/properties/batch")) {
+        *property = Value::Object(batch);
     }
 }
 

@@ -1,4 +1,5 @@
 //! The configuration as people meet it: messages, defaults, layers, secrets.
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,14 +14,17 @@ mod layering;
 mod linking;
 mod meaning;
 mod messages;
+mod otlp;
 mod owning;
 mod privacy;
 mod redacting;
 mod relaying;
 mod robustness;
+mod salvaging;
 mod samples;
 mod schema;
 mod slack;
+mod telemetry;
 mod telling;
 
 /// A directory with files, and a configuration loaded from it.
@@ -57,14 +61,17 @@ impl Desk {
         self
     }
 
-    fn load(&self, yaml: &str) -> Result<Loaded, Problems> {
-        let config = self.write("audit-relay.yaml", yaml);
-        load(&LoadOptions {
-            config: Some(config),
+    fn options(&self, yaml: &str) -> LoadOptions {
+        LoadOptions {
+            config: Some(self.write("audit-relay.yaml", yaml)),
             environment: self.environment.clone(),
             references: self.references,
             allow_inline_secrets: self.allow_inline_secrets,
-        })
+        }
+    }
+
+    fn load(&self, yaml: &str) -> Result<Loaded, Problems> {
+        load(&self.options(yaml))
     }
 
     /// The problems of a configuration, without the path of the directory.

@@ -36,6 +36,8 @@ pub(super) struct Found {
     pub(super) blocked_sources: BTreeMap<String, String>,
     /// That the address or the token of Flipt lacks the value of a reference.
     pub(super) flipt_is_blocked: bool,
+    /// That the address or a header of what telemetry is sent to lacks the value of a reference.
+    pub(super) telemetry_is_blocked: bool,
     /// The same as problems.
     pub(super) missing: Vec<Problem>,
     /// The files that references name.
@@ -372,13 +374,14 @@ fn any(value: &Value) -> Json {
     }
 }
 
-fn is_header_name(text: &str) -> bool {
+/// Whether a header may have this name (a token of RFC 9110).
+pub(crate) fn is_header_name(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+.^_`|~-".contains(c);
     !text.is_empty() && text.chars().all(allowed)
 }
 
 /// Headers whose values are secrets by their names.
-fn is_secret_header(name: &str) -> bool {
+pub(super) fn is_secret_header(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"]
         .iter()

@@ -36,6 +36,14 @@ pub struct Watched {
 /// is none.
 type Stamp = Option<(PathBuf, u64, u64, i64, i64)>;
 
+impl Watched {
+    /// These, and others.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self { files: &self.files | &others.files, globs: &self.globs | &others.globs }
+    }
+}
+
 impl Watcher {
     /// Looks at these from now on; as they are now they are known.
     #[must_use]

@@ -27,7 +27,7 @@ use crate::admin::{Finding, Office, Report};
 use crate::config::plan::{Plan, ProblemsPlan};
 use crate::destination::NoticeKind;
 use crate::event::Timestamp;
-use crate::journal::{Gaps, JournalError, JournalStatus};
+use crate::journal::{Gaps, JournalError};
 
 /// By what name silent sources hang in the office.
 const WHO: &str = "silence";
@@ -123,7 +123,7 @@ impl Watcher {
         let journal = self.office.journal().status().await?;
         let last = *self.office.journal().latest().borrow();
         let gaps = self.gaps(last).await?;
-        let owed_bytes = self.owed_bytes(&journal).await?;
+        let owed_bytes = self.office.owed_bytes(&journal).await?;
         let look = Look { report: &report, journal: &journal, owed_bytes, gaps: &gaps, silent: &self.silent };
         let watch = &self.kept.watch;
         let found = troubles(&look, |key| watch.is_open(key));
@@ -171,17 +171,6 @@ impl Watcher {
         }
     }
 
-    /// About how much of the journal cannot be removed yet, since a destination has not passed it: by the share
-    /// of records.
-    async fn owed_bytes(&self, journal: &JournalStatus) -> Result<u64, JournalError> {
-        let rows = self.office.journal().destinations().await?;
-        let Some(passed) = rows.iter().map(|row| row.cursor).min() else { return Ok(0) };
-        let all = (journal.last_sequence + 1).saturating_sub(journal.first_sequence).max(1);
-        let owed = journal.last_sequence.saturating_sub(passed).min(all);
-        let bytes = u128::from(journal.used_bytes) * u128::from(owed) / u128::from(all);
-        Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
-    }
-
     async fn tell(&mut self, due: &Due, plan: &Plan, problems: &ProblemsPlan, report: &Report) {
         let now = Timestamp::now();
         let Some(case) = self.kept.watch.case(&due.key) else { return };
@@ -194,7 +183,7 @@ impl Watcher {
                     code = notice.code,
                     "told of a {}: {}",
                     due.kind.as_str(),
-                    notice.sentence
+                    tell::for_log(&notice)
                 );
                 self.kept.watch.told(&due.key, due.kind, now);
                 self.save(plan, true);
@@ -210,10 +199,15 @@ impl Watcher {
                         remedy = notice.remedy,
                         why,
                         "a problem, of which nobody could be told: {}",
-                        notice.sentence
+                        tell::for_log(&notice)
                     ),
                     _ => {
-                        tracing::debug!(code = notice.code, why, "nobody could be told: {}", notice.sentence)
+                        tracing::debug!(
+                            code = notice.code,
+                            why,
+                            "nobody could be told: {}",
+                            tell::for_log(&notice)
+                        )
                     }
                 }
             }

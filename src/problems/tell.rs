@@ -1,5 +1,7 @@
 //! Tells of a problem through the first destination that is well and is not the sick one.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 use super::trouble::is_sick;
@@ -43,10 +45,21 @@ pub(super) fn notice(case: &Case, due: &Due, ended: String, plan: &Plan, now: Ti
     }
 }
 
+/// Its sentence for the log, which does not repeat what a receiver said: that may hold what it was sent.
+pub(super) fn for_log(notice: &Notice) -> Cow<'_, str> {
+    match (notice.code.as_str(), notice.kind, &notice.about) {
+        ("destination", NoticeKind::Problem, Some(name)) => {
+            let state = if notice.severe { "blocked" } else { "waiting" };
+            format!("{name} is {state}; `audit-relay status` tells why.").into()
+        }
+        _ => Cow::Borrowed(&notice.sentence),
+    }
+}
+
 /// Tells it; the name of the destination that took it.
 ///
 /// # Errors
-/// Why none did.
+/// Why none did; quotes nobody, for the log.
 pub(super) async fn tell(
     notice: &Notice,
     plan: &Plan,
@@ -101,7 +114,7 @@ async fn attempt(name: &str, plan: &DestinationPlan, notice: &Notice) -> Result<
         match outcome {
             Outcome::Delivered => {}
             Outcome::Retry { reason, .. } | Outcome::Rejected(reason) | Outcome::Blocked { reason, .. } => {
-                return Err(format!("{} ({})", brief(&reason.message, SHOWN), reason.code));
+                return Err(format!("{} ({})", brief(&reason.message.own_words(), SHOWN), reason.code));
             }
         }
     }

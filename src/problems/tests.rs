@@ -241,7 +241,8 @@ destinations:
   cloudevents: {type: webhook, url: 'https://x.example.com/', format: cloudevents}
   flipt: {type: webhook, url: 'https://x.example.com/', format: flipt}
   template: {type: webhook, url: 'https://x.example.com/', format: template, template: '{}'}
-routes: {all: {to: [slack, bot, datadog, datadog_v1, envelope, batched, cloudevents, flipt, template]}}",
+  otlp: {type: otlp, endpoint: 'https://x.example.com/', headers: {authorization: {env: T}}}
+routes: {all: {to: [slack, bot, datadog, datadog_v1, envelope, batched, cloudevents, flipt, template, otlp]}}",
     )
     .unwrap();
     let options = LoadOptions {
@@ -254,8 +255,18 @@ routes: {all: {to: [slack, bot, datadog, datadog_v1, envelope, batched, cloudeve
         allow_inline_secrets: false,
     };
     let plan = load(&options).unwrap_or_else(|problems| panic!("{problems}")).plan;
-    let names =
-        ["slack", "bot", "datadog", "datadog_v1", "envelope", "batched", "cloudevents", "flipt", "template"];
+    let names = [
+        "slack",
+        "bot",
+        "datadog",
+        "datadog_v1",
+        "envelope",
+        "batched",
+        "cloudevents",
+        "flipt",
+        "template",
+        "otlp",
+    ];
     let mut all: Vec<(&'static str, std::sync::Arc<dyn Destination>)> =
         names.map(|name| (name, build(&plan.destinations[name]).unwrap())).to_vec();
     let batch = plan.destinations["slack"].batch;
@@ -271,15 +282,16 @@ fn shown(request: Request) -> (Option<Value>, String) {
     match request {
         Request::Http(request) => {
             let json: Option<Value> = serde_json::from_slice(&request.body).ok();
+            let of_otlp = crate::destination::otlp::readable(&request.body).map(|text| text + "\n");
             let body = json.as_ref().map_or_else(
-                || String::from_utf8(request.body).unwrap(),
+                || of_otlp.unwrap_or_else(|| String::from_utf8(request.body).unwrap()),
                 |json| serde_json::to_string_pretty(json).unwrap() + "\n",
             );
             let secret = ["authorization", "dd-api-key", "x-hub-signature-256"];
             let headers = request.headers.iter().filter(|(name, _)| !secret.contains(&name.as_str()));
             let headers: Vec<String> =
                 headers.map(|(name, value)| format!("{name}: {}\n", value.expose())).collect();
-            (json, headers.concat().replace(env!("CARGO_PKG_VERSION"), "VERSION") + &body)
+            (json, (headers.concat() + &body).replace(env!("CARGO_PKG_VERSION"), "VERSION"))
         }
         Request::Stdout(bytes) => (None, String::from_utf8(bytes).unwrap()),
         Request::AppendFile { path, bytes } => {

@@ -227,7 +227,12 @@ fn reload(report: &Report) -> Option<Trouble> {
         ..lasting(
             "reload_refused",
             "configuration",
-            format!("An edit of the configuration was refused, and the one before goes on{why}{more}."),
+            match report.configuration.salvaged_since() {
+                Some(_) => format!("The configuration is not right, and nothing is delivered{why}{more}."),
+                None => format!(
+                    "An edit of the configuration was refused, and the one before goes on{why}{more}."
+                ),
+            },
         )
     })
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::RelayError;
 use super::orphans::Orphan;
+use crate::client;
 use crate::config::plan::{DestinationPlan, Plan, TlsPlan};
 use crate::delivery::{
     Lane, LaneEnd, LaneHandle, LaneSetup, Memory, Meter, Overflow, Role, Sender, Stop, build, link,
@@ -20,6 +21,7 @@ use crate::delivery::{
 use crate::destination::Destination;
 use crate::journal::{Act, ActKind, DeadLetterSelection, DestinationRow, Journal, OperatorError};
 use crate::routing::RouteTable;
+use crate::telemetry::traces::Tracer;
 
 /// How long a lane that another takes over from may still wait for answers. What is cut off then goes out twice.
 const HANDING_OVER: Duration = Duration::from_secs(5);
@@ -31,6 +33,8 @@ pub(super) struct Lanes {
     lanes: BTreeMap<String, RunningLane>,
     orphans: BTreeMap<String, Orphan>,
     overflow: Option<(CancellationToken, JoinHandle<()>)>,
+    /// What lanes that ended have counted, for those that go on for them.
+    meters: BTreeMap<String, Meter>,
 }
 
 /// A lane and its task.
@@ -39,11 +43,19 @@ pub(super) struct RunningLane {
     pub(super) task: JoinHandle<LaneEnd>,
     stop: Stop,
     basis: Option<Basis>,
+    /// Whether there is a way to speak to its destination.
+    is_linked: bool,
 }
+
+/// How to speak to a destination, or why that cannot be.
+type Link = Result<(Arc<dyn Destination>, Sender), String>;
+
+/// What the lanes of a plan are to be made of that are not as they were, by destination.
+pub(super) type Links = BTreeMap<String, (Basis, Link)>;
 
 /// All that a lane was made from: where it is the same, the lane would be.
 #[derive(PartialEq)]
-struct Basis {
+pub(super) struct Basis {
     plan: DestinationPlan,
     routes: RouteTable,
     source_environments: BTreeMap<String, Arc<str>>,
@@ -57,7 +69,7 @@ impl Basis {
             plan: destination.clone(),
             routes: plan.routes.for_destination(name),
             source_environments: plan.source_environments(),
-            certificates: destination.tls.files().map(|file| std::fs::read(file).ok()).collect(),
+            certificates: client::certificates(&destination.tls),
         }
     }
 }
@@ -68,12 +80,13 @@ struct Common {
     memory: Memory,
     died: Arc<tokio::sync::Notify>,
     plain_sender: Result<Sender, String>,
+    tracer: Tracer,
 }
 
 impl Common {
-    /// How to speak to a destination, or why that cannot be. Those that trust alike share connections: the
-    /// system's authorities take memory.
-    fn link(&self, plan: &DestinationPlan) -> Result<(Arc<dyn Destination>, Sender), String> {
+    /// How to speak to a destination. Those that trust alike share connections: the system's authorities take
+    /// memory.
+    fn link(&self, plan: &DestinationPlan) -> Link {
         match plan.has_own_connection() {
             true => link(plan),
             false => Ok((build(plan)?, self.plain_sender.clone()?)),
@@ -88,6 +101,7 @@ impl Common {
         meter: Meter,
         stop: Stop,
     ) -> RunningLane {
+        let is_linked = matches!(&role, Role::Configured(_, Ok(_)));
         let (routes, source_environments) = match &basis {
             Some(basis) => (basis.routes.clone(), basis.source_environments.clone()),
             None => (RouteTable::default(), BTreeMap::new()),
@@ -100,71 +114,112 @@ impl Common {
             journal: self.journal.clone(),
             memory: self.memory.clone(),
             meter,
+            tracer: self.tracer.clone(),
             died: Arc::clone(&self.died),
             stop: stop.clone(),
         });
-        RunningLane { handle, task: tokio::spawn(lane.run()), stop, basis }
+        RunningLane { handle, task: tokio::spawn(lane.run()), stop, basis, is_linked }
     }
 }
 
 impl Lanes {
     /// No lanes yet.
-    pub(super) fn new(journal: &Journal, stop: &Stop) -> Self {
+    pub(super) fn new(journal: &Journal, stop: &Stop, tracer: &Tracer) -> Self {
         let common = Common {
             journal: journal.clone(),
             memory: Memory::default(),
             died: Arc::default(),
             plain_sender: Sender::new(&TlsPlan::default(), None),
+            tracer: tracer.clone(),
         };
-        Self { common, stop: stop.clone(), lanes: BTreeMap::new(), orphans: BTreeMap::new(), overflow: None }
+        Self {
+            common,
+            stop: stop.clone(),
+            lanes: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            overflow: None,
+            meters: BTreeMap::new(),
+        }
     }
 
-    /// Takes on a plan: a lane for every destination of it and every orphan of the journal. What is the same as
-    /// before goes on undisturbed.
-    pub(super) async fn apply(&mut self, plan: &Plan) -> Result<(), RelayError> {
-        let meters = self.hand_over(plan).await;
-        self.let_orphans_go(plan).await;
+    /// What a plan needs made: every lane that is not as it is already. Nothing is stopped for it.
+    pub(super) fn link(&self, plan: &Plan) -> Links {
+        let mut links = Links::new();
         for (name, destination) in &plan.destinations {
-            if !self.lanes.contains_key(name) {
-                let meter = meters.get(name).cloned().unwrap_or_default();
-                self.start(name, plan, destination, meter).await?;
+            // Read first: what changes while it is read differs the next time.
+            let basis = Basis::of(name, plan, destination);
+            if self.lanes.get(name).is_none_or(|lane| lane.basis.as_ref() != Some(&basis)) {
+                links.insert(name.clone(), (basis, self.common.link(destination)));
             }
         }
-        self.keep_orphans(plan).await?;
-        self.bound_dead_letters(plan).await;
-        Ok(())
+        links
+    }
+
+    /// Which lanes that work would give way to some that do not, and why.
+    pub(super) fn harms(&self, links: &Links) -> Vec<String> {
+        let harm = |(name, (_, link)): (&String, &(Basis, Link))| {
+            let works = self.lanes.get(name).is_some_and(|lane| lane.is_linked);
+            let why = link.as_ref().err().filter(|_| works)?;
+            Some(format!("destinations.{name}: {why}"))
+        };
+        links.iter().filter_map(harm).collect()
+    }
+
+    /// The destinations whose lanes others take over from.
+    pub(super) fn replaced<'a>(&self, links: &'a Links) -> impl Iterator<Item = &'a String> {
+        links.keys().filter(|name| self.lanes.contains_key(*name))
+    }
+
+    /// Takes on a plan: a lane for every destination of it, of `links` where it is not as before, and every
+    /// orphan of the journal. What is the same as before goes on undisturbed; once `hurry` is cancelled, what
+    /// is not is cut off.
+    ///
+    /// # Errors
+    /// Which of them the journal refused, and why. All others are there then, and to take the plan on once more
+    /// makes those that are missing.
+    pub(super) async fn apply(
+        &mut self,
+        plan: &Plan,
+        links: Links,
+        hurry: &CancellationToken,
+    ) -> Result<(), Vec<(String, RelayError)>> {
+        self.hand_over(plan, &links, hurry).await;
+        self.let_orphans_go(plan).await;
+        let mut refused = Vec::new();
+        for (name, (basis, link)) in links {
+            if let Err(error) = self.start(&name, basis, link).await {
+                refused.push((format!("destinations.{name}"), error));
+            }
+        }
+        if let Err(error) = self.keep_orphans(plan).await {
+            refused.push(("destinations".to_owned(), error));
+        }
+        // What is bounded how is not known either.
+        if !plan.is_salvaged {
+            self.bound_dead_letters(plan).await;
+        }
+        if refused.is_empty() { Ok(()) } else { Err(refused) }
     }
 
     /// Ends the lanes that the plan has no use for as they are; what each has counted is for its successor.
-    async fn hand_over(&mut self, plan: &Plan) -> BTreeMap<String, Meter> {
+    async fn hand_over(&mut self, plan: &Plan, links: &Links, hurry: &CancellationToken) {
         let mut leaving = JoinSet::new();
         for (name, lane) in std::mem::take(&mut self.lanes) {
-            let basis = plan.destinations.get(&name).map(|found| Basis::of(&name, plan, found));
-            if basis.is_some() && lane.basis == basis {
+            if plan.destinations.contains_key(&name) && !links.contains_key(&name) {
                 self.lanes.insert(name, lane);
             } else {
-                leaving.spawn(lane.hand_over());
+                leaving.spawn(lane.hand_over(hurry.clone()));
             }
         }
-        leaving.join_all().await.into_iter().collect()
+        self.meters.extend(leaving.join_all().await);
+        self.meters.retain(|name, _| plan.destinations.contains_key(name));
     }
 
     /// Starts the lane of one destination. A single one that cannot work is blocked alone.
-    async fn start(
-        &mut self,
-        name: &str,
-        plan: &Plan,
-        destination: &DestinationPlan,
-        meter: Meter,
-    ) -> Result<(), RelayError> {
-        let journal = &self.common.journal;
-        let link = self.common.link(destination);
+    async fn start(&mut self, name: &str, basis: Basis, link: Link) -> Result<(), RelayError> {
+        let (journal, destination) = (&self.common.journal, &basis.plan);
         if let Err(reason) = &link {
             tracing::error!(destination = name, "blocked: {reason}");
-            // It keeps its place in the journal where it has one: what waits for it is not trimmed.
-            if !destination.keeps_place && !journal.knows_destination(name).await? {
-                return Ok(());
-            }
         }
         let mut row = journal.register_destination(name, destination.renamed_from.as_deref()).await?;
         if destination.discard && row.books.dead > 0 {
@@ -172,8 +227,8 @@ impl Lanes {
             row = journal.register_destination(name, None).await?;
         }
         let role = Role::Configured(Box::new(destination.clone()), link);
-        let basis = Some(Basis::of(name, plan, destination));
-        let lane = self.common.start(row, role, basis, meter, self.stop.child());
+        let meter = self.meters.remove(name).unwrap_or_default();
+        let lane = self.common.start(row, role, Some(basis), meter, self.stop.child());
         self.lanes.insert(name.to_owned(), lane);
         Ok(())
     }
@@ -194,6 +249,10 @@ impl Lanes {
 
     /// Keeps what is owed to those that are configured no longer.
     async fn keep_orphans(&mut self, plan: &Plan) -> Result<(), RelayError> {
+        // Nobody knows which there are.
+        if plan.is_salvaged {
+            return Ok(());
+        }
         let journal = self.common.journal.clone();
         for row in journal.destinations().await? {
             if plan.destinations.contains_key(&row.name) || self.orphans.contains_key(&row.name) {
@@ -266,9 +325,14 @@ impl Lanes {
 
 impl RunningLane {
     /// Ends it once it has seen what is under way to its end, or soon; its name and what it counted.
-    async fn hand_over(mut self) -> (String, Meter) {
+    async fn hand_over(mut self, hurry: CancellationToken) -> (String, Meter) {
         self.stop.leave.cancel();
-        if tokio::time::timeout(HANDING_OVER, &mut self.task).await.is_err() {
+        let is_over = tokio::select! {
+            _ = &mut self.task => true,
+            () = tokio::time::sleep(HANDING_OVER) => false,
+            () = hurry.cancelled() => false,
+        };
+        if !is_over {
             self.stop.now.cancel();
             let _ = self.task.await;
         }

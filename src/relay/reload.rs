@@ -2,57 +2,98 @@
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Relay;
+use super::sources::Opened;
 use crate::admin::ReloadReport;
 use crate::config::plan::{Plan, SourceKind};
-use crate::config::{Difference, Loaded};
+use crate::config::{Changes, Difference, Loaded};
 use crate::doctor::Doctor;
 use crate::event::Timestamp;
 use crate::journal::{Act, ActKind};
 use crate::priming::Priming;
 use crate::problems::Problems;
-use crate::source::RunningSource;
 use crate::telemetry::logs;
+
+/// Why another configuration does not hold, a sentence for each reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotApplied {
+    /// It is refused: nothing has changed.
+    Refused(Vec<String>),
+    /// The journal refused some of what it asks for. The rest holds; to apply it once more does what is missing.
+    Unfinished(Vec<String>),
+}
 
 impl Relay {
     /// Applies another configuration: what it does not change goes on undisturbed. One that the running relay
     /// cannot take on, or that would stop what works, is refused, and nothing changes.
     ///
-    /// To be awaited to its end: what is handed over is in nobody's hands meanwhile.
+    /// To be awaited to its end: what is handed over is in nobody's hands meanwhile. Who cannot wait cancels
+    /// `hurry`, and ends the relay then: what would still have to be waited for is cut off. Returns what changed.
     ///
     /// # Errors
-    /// Why it is refused, a sentence each.
-    pub async fn reload(&mut self, loaded: Loaded) -> Result<Difference, Vec<String>> {
-        let difference = Difference::between(&self.plan, &loaded.plan);
-        let problems = refusals(&self.plan, &loaded.plan, &difference);
-        if !problems.is_empty() {
-            return Err(problems);
+    /// Why it is not applied, or only in part.
+    pub async fn reload(&mut self, loaded: Loaded, hurry: &CancellationToken) -> Result<String, NotApplied> {
+        let mut loaded = loaded;
+        if let Err(error) = super::hold_known(&mut loaded.plan, &self.journal).await {
+            return Err(NotApplied::Refused(vec![error.to_string()]));
         }
+        let mut difference = Difference::between(&self.plan, &loaded.plan);
+        let mut problems = refusals(&self.plan, &loaded.plan, &difference);
+        // Everything that may fail is tried before anything is stopped.
+        let links = self.lanes.link(&loaded.plan);
+        problems.extend(self.lanes.harms(&links));
+        let listening = self.open_sources(&loaded.plan).await.unwrap_or_else(|harms| {
+            problems.extend(harms);
+            Opened::new()
+        });
+        if !problems.is_empty() {
+            return Err(NotApplied::Refused(problems));
+        }
+        // The files of its certificates are no part of a plan.
+        difference.destinations.changed.extend(self.lanes.replaced(&links).cloned());
         let office = self.office.clone();
         // What an operator asks meanwhile is told to the lanes that will be there.
         let _acting = match &office {
-            Some(office) => Some(office.pause_acts().await),
+            Some(office) => tokio::select! {
+                acting = office.pause_acts() => Some(acting),
+                () = hurry.cancelled() => return Err(NotApplied::Refused(Vec::new())),
+            },
             None => None,
         };
         self.plan = loaded.plan;
-        self.journal.retune(self.plan.journal.keep, self.plan.journal.max_size_bytes);
-        if let Err(error) = logs::set_level(&self.plan.log) {
+        let keeping = &self.plan.journal;
+        self.journal.retune(keeping.keep, keeping.max_size_bytes, self.plan.is_salvaged);
+        if let Err(error) = logs::apply(&self.plan.log) {
             tracing::error!("{error}");
         }
-        self.change_sources(&difference).await;
-        if let Err(error) = self.lanes.apply(&self.plan).await {
-            tracing::error!(%error, "the lanes could not be changed; a restart does it");
+        self.telemetry.apply(&super::telemetry::settings(&self.plan));
+        let mut refused = self.lanes.apply(&self.plan, links, hurry).await.err().unwrap_or_default();
+        refused.extend(self.change_sources(listening, hurry).await);
+        if self.unfinished.is_empty() || !difference.is_empty() {
+            self.unfinished.push(difference.to_string());
         }
-        self.start_missing_sources().await;
-        self.note_configuration(loaded.sha256, &difference.to_string()).await;
+        let summary = self.unfinished.join("; ");
+        if refused.is_empty() {
+            self.unfinished.clear();
+            // What was salvaged is nobody's configuration.
+            if !self.plan.is_salvaged {
+                self.note_configuration(loaded.sha256, &summary).await;
+            }
+        }
         if let Some(office) = &office {
             office.change(self.standing());
         }
         self.change_surroundings(&difference).await;
-        Ok(difference)
+        if !refused.is_empty() {
+            let told = refused.iter().map(|(what, error)| format!("{what}: {error}"));
+            return Err(NotApplied::Unfinished(told.collect()));
+        }
+        Ok(summary)
     }
 
-    /// Keeps running as it is, and shows why.
+    /// Keeps running as it does, and shows why.
     pub fn refuse_configuration(&mut self, problems: Vec<String>) {
         self.configuration.last_reload =
             Some(ReloadReport { at: Timestamp::now(), successful: false, problems });
@@ -76,39 +117,12 @@ impl Relay {
             tracing::warn!(%error, "the journal does not know which configuration is applied");
         }
         let now = Timestamp::now();
-        if self.configuration.sha256.is_some() {
+        if self.configuration.sha256.is_some() || self.configuration.last_reload.is_some() {
             self.configuration.last_reload =
                 Some(ReloadReport { at: now, successful: true, problems: Vec::new() });
         }
         self.configuration.sha256 = Some(shown);
         self.configuration.applied_at = Some(now);
-    }
-
-    /// Ends the sources that are not in the plan any more as they were.
-    async fn change_sources(&mut self, difference: &Difference) {
-        let (mut stays, mut stopping) = (Vec::new(), tokio::task::JoinSet::new());
-        for source in std::mem::take(&mut self.sources) {
-            let changes = &difference.sources;
-            if changes.changed.contains(source.name()) || changes.removed.contains(source.name()) {
-                stopping.spawn(source.stop(std::time::Duration::ZERO));
-            } else {
-                stays.push(source);
-            }
-        }
-        self.sources = stays;
-        stopping.join_all().await;
-    }
-
-    async fn start_missing_sources(&mut self) {
-        for name in self.plan.sources.keys() {
-            if self.sources.iter().any(|source| source.name() == name) {
-                continue;
-            }
-            match RunningSource::start(&self.plan, name, &self.journal).await {
-                Ok(source) => self.sources.extend(source),
-                Err(error) => tracing::error!(source = name, %error, "the source could not be started"),
-            }
-        }
     }
 
     /// What stands around sources and lanes.
@@ -124,6 +138,8 @@ impl Relay {
             let flipt = self.plan.flipt.clone();
             self.priming = flipt.clone().map(|flipt| Priming::start(flipt, self.journal.clone()));
             self.doctor = flipt.map(|flipt| Doctor::start(Arc::clone(&office), flipt));
+        } else if difference.sources != Changes::default() || difference.destinations != Changes::default() {
+            self.doctor.iter().for_each(Doctor::look_again);
         }
         if difference.sections.contains(&"problems") {
             if let Some(problems) = self.problems.take() {
@@ -143,18 +159,15 @@ fn refusals(old: &Plan, new: &Plan, difference: &Difference) -> Vec<String> {
         .fixed
         .iter()
         .map(|key| format!("`{key}` holds while the relay runs: restart it to change it"));
-    let destinations = difference.destinations.changed.iter().filter_map(|name| {
-        let (was, is) = (old.destinations.get(name)?, new.destinations.get(name)?);
-        let why = is.kind.as_ref().err().filter(|_| was.kind.is_ok() && is.keeps_place)?;
-        Some(format!("destinations.{name}: {why}"))
-    });
     let sources = difference.sources.changed.iter().filter_map(|name| {
         let signing = |plan: &Plan| match &plan.sources.get(name)?.kind {
             SourceKind::Http(http) => Some(http.signing.clone()),
             SourceKind::File(_) => None,
         };
-        let why = signing(new)?.err().filter(|_| signing(old).is_none_or(|was| was.is_ok()))?;
+        // Next to what was salvaged, one that cannot check pushes yet is no loss.
+        let harms = |_: &String| !old.is_salvaged && signing(old).is_none_or(|was| was.is_ok());
+        let why = signing(new)?.err().filter(harms)?;
         Some(format!("sources.{name}: {why}"))
     });
-    fixed.chain(destinations).chain(sources).collect()
+    fixed.chain(sources).collect()
 }

@@ -42,6 +42,7 @@ data_dir: ";
             keep: plan.journal.keep,
             max_size_bytes: plan.journal.max_size_bytes,
             lock_wait: Duration::ZERO,
+            keeps_all: false,
         })
         .unwrap();
         let standing = crate::admin::Standing {

@@ -6,12 +6,13 @@ use base64::prelude::BASE64_STANDARD;
 use super::report::{ExplainedBody, ExplainedRequest, Size};
 use crate::config::plan::{DestinationKind, DestinationPlan, TemplatePlan, WebhookFormat, WebhookPlan};
 use crate::config::secret::{Secret, address};
-use crate::destination::Request;
+use crate::destination::{Request, otlp};
 
 /// Headers that hold no secret, unless the configuration sets them itself.
-const PLAIN: [&str; 7] = [
+const PLAIN: [&str; 8] = [
     "audit-relay-replay",
     "audit-relay-test",
+    "content-encoding",
     "content-type",
     "traceparent",
     "tracestate",
@@ -46,7 +47,7 @@ pub(super) fn shown(request: Request, plan: &DestinationPlan, size: Size) -> Exp
                 to: format!("{} {}", http.method, address(http.url.expose())),
                 headers: headers.collect(),
                 size: Size { body_bytes: http.body.len(), ..size },
-                body: body(http.body, &hide),
+                body: body(readable(http.body, plan), &hide),
             }
         }
         Request::Stdout(bytes) => written("standard output".to_owned(), bytes, size),
@@ -57,6 +58,14 @@ pub(super) fn shown(request: Request, plan: &DestinationPlan, size: Size) -> Exp
 fn written(to: String, bytes: Vec<u8>, size: Size) -> ExplainedRequest {
     let size = Size { body_bytes: bytes.len(), ..size };
     ExplainedRequest { to, headers: Vec::new(), body: body(bytes, &Hide::default()), size }
+}
+
+/// What is sent in protobuf shows as the same in JSON.
+fn readable(body: Vec<u8>, plan: &DestinationPlan) -> Vec<u8> {
+    match plan.kind {
+        Ok(DestinationKind::Otlp(_)) => otlp::readable(&body).map_or(body, String::into_bytes),
+        _ => body,
+    }
 }
 
 fn body(bytes: Vec<u8>, hide: &Hide) -> ExplainedBody {
@@ -80,6 +89,10 @@ impl Hide {
         let webhook = match &plan.kind {
             Ok(DestinationKind::Webhook(webhook)) => webhook,
             Ok(DestinationKind::Relay(relay)) => &relay.webhook,
+            Ok(DestinationKind::Otlp(otlp)) => {
+                let configured = otlp.headers.iter().map(|(name, _)| name.clone()).collect();
+                return Self { configured, written: Vec::new() };
+            }
             _ => return Self::default(),
         };
         let template = match &webhook.format {

@@ -12,6 +12,7 @@ mod login;
 mod patience;
 mod pulse;
 mod serving;
+mod vigil;
 
 use std::sync::Arc;
 
@@ -21,8 +22,9 @@ use super::Office;
 use crate::config::plan::Plan;
 
 pub use guard::Viewer;
+pub use vigil::Vigil;
 
-use serving::Listener;
+use serving::{Former, Listener};
 
 /// The two listeners of a running relay. A relay works without them: an address that cannot be had is told and
 /// tried again.
@@ -34,12 +36,15 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Listens as the plan says. To be called within a runtime.
-    #[must_use]
-    pub fn start(office: Arc<Office>, plan: &Plan) -> Self {
+    /// Listens as the plan says, and goes on where `vigil` kept the place. To be called within a runtime.
+    pub async fn start(office: Arc<Office>, plan: &Plan, vigil: Option<Vigil>) -> Self {
         let (health_routes, admin_routes) = (health::routes(Arc::clone(&office)), admin::routes(office));
+        let former = match vigil {
+            Some(vigil) => vigil.hand_over(plan.health.listen).await,
+            None => Former::Nobody,
+        };
         Self {
-            health: Listener::start("health", plan.health.listen, health_routes.clone()),
+            health: Listener::start_on("health", plan.health.listen, former, health_routes.clone()),
             admin: Listener::start("admin", plan.admin.listen, admin_routes.clone()),
             health_routes,
             admin_routes,
@@ -64,6 +69,13 @@ impl Listeners {
         if let Some(address) = admin {
             self.admin = Listener::start("admin", address, self.admin_routes.clone());
         }
+    }
+
+    /// Ends, and leaves the place of the health listener to one who keeps vigil.
+    pub async fn into_vigil(mut self) -> Vigil {
+        let listen = self.health.asked();
+        let (former, ()) = tokio::join!(self.health.hand_over(), self.admin.stop());
+        Vigil::keep_on(listen, former)
     }
 
     /// Ends: takes no new connection, finishes what is asked, or soon.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,20 +53,52 @@ pub(super) struct Called {
     pub(super) local: SocketAddr,
 }
 
+/// Who had an address before.
+pub(super) enum Former {
+    /// Nobody of this process.
+    Nobody,
+    /// One who leaves its place, in which others may stand already.
+    Listened(TcpListener),
+    /// One who could not have it, and said so.
+    Refused,
+}
+
 /// A listener, or one that tries to be.
 pub(super) struct Listener {
     asked: SocketAddr,
     stop: CancellationToken,
-    serving: Option<JoinHandle<()>>,
+    /// Whether it was said that the address cannot be had.
+    is_told: Arc<AtomicBool>,
+    /// Whether somebody else goes on at the address.
+    keeps_address: Arc<AtomicBool>,
+    serving: Option<JoinHandle<Option<TcpListener>>>,
 }
 
 impl Listener {
     /// Listens; where it cannot, that is told once and tried again.
     pub(super) fn start(what: &'static str, address: SocketAddr, routes: Router) -> Self {
-        let stop = CancellationToken::new();
-        let first = bind(address);
-        let serving = tokio::spawn(serve(what, address, first, routes, stop.clone()));
-        Self { asked: address, stop, serving: Some(serving) }
+        Self::start_on(what, address, Former::Nobody, routes)
+    }
+
+    /// As [`Listener::start`], where another listened at that address until now.
+    pub(super) fn start_on(what: &'static str, address: SocketAddr, former: Former, routes: Router) -> Self {
+        let (stop, keeps_address) = (CancellationToken::new(), Arc::<AtomicBool>::default());
+        let is_told = Arc::new(AtomicBool::new(matches!(former, Former::Refused)));
+        let first = match former {
+            Former::Listened(listener) => Ok(listener),
+            Former::Nobody | Former::Refused => bind(address),
+        };
+        let ends = (stop.clone(), Arc::clone(&keeps_address), Arc::clone(&is_told));
+        let serving = tokio::spawn(async move {
+            let (stop, keeps_address, is_told) = ends;
+            let bound = bound(what, address, first, &is_told);
+            let listener = stop.run_until_cancelled(bound).await?;
+            let (listener, connections) = serve(what, listener, routes, stop).await;
+            let kept = keeps_address.load(Ordering::Acquire).then_some(listener);
+            finish(connections).await;
+            kept
+        });
+        Self { asked: address, stop, is_told, keeps_address, serving: Some(serving) }
     }
 
     /// The address that was asked for.
@@ -81,6 +113,25 @@ impl Listener {
             let _ = serving.await;
         }
     }
+
+    /// As [`Listener::stop`], and another may go on at that address: whoever calls meanwhile waits.
+    pub(super) async fn hand_over(&mut self) -> Former {
+        self.keeps_address.store(true, Ordering::Release);
+        self.stop.cancel();
+        let Some(serving) = self.serving.take() else { return Former::Nobody };
+        match serving.await {
+            Ok(Some(listener)) => Former::Listened(listener),
+            _ if self.is_told.load(Ordering::Acquire) => Former::Refused,
+            _ => Former::Nobody,
+        }
+    }
+}
+
+/// Nobody listens on where nobody can say that it ends.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -91,13 +142,10 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 async fn serve(
     what: &'static str,
-    address: SocketAddr,
-    first: io::Result<TcpListener>,
+    listener: TcpListener,
     routes: Router,
     stop: CancellationToken,
-) {
-    let bound = bound(what, address, first);
-    let Some(listener) = stop.run_until_cancelled(bound).await else { return };
+) -> (TcpListener, JoinSet<()>) {
     match listener.local_addr() {
         Ok(address) => tracing::info!(what, %address, "listening"),
         Err(error) => tracing::warn!(what, %error, "listening, and nobody knows where"),
@@ -123,20 +171,27 @@ async fn serve(
         }
         while connections.try_join_next().is_some() {}
     }
-    drop(listener);
+    (listener, connections)
+}
+
+/// Waits for answers that are under way.
+async fn finish(mut connections: JoinSet<()>) {
     let all = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(FAREWELL, all).await;
 }
 
-async fn bound(what: &str, address: SocketAddr, first: io::Result<TcpListener>) -> TcpListener {
+async fn bound(
+    what: &str,
+    address: SocketAddr,
+    first: io::Result<TcpListener>,
+    is_told: &AtomicBool,
+) -> TcpListener {
     let mut tried = first;
-    let mut is_told = false;
     loop {
         match tried {
             Ok(listener) => return listener,
-            Err(error) if !is_told => {
+            Err(error) if !is_told.swap(true, Ordering::AcqRel) => {
                 tracing::warn!(what, %address, %error, "cannot listen: the relay works without, and tries again");
-                is_told = true;
             }
             Err(_) => {}
         }

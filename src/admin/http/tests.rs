@@ -16,16 +16,16 @@ use crate::config::secret::Secret;
 use crate::config::{LoadOptions, References, load};
 use crate::journal::{Journal, Options};
 
-struct Place {
+pub(super) struct Place {
     directory: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    fn plan(&self, health: SocketAddr, admin: SocketAddr) -> Plan {
+    pub(super) fn plan(&self, health: SocketAddr, admin: SocketAddr) -> Plan {
         let config = self.directory.path().join("relay.yaml");
         let data_dir = self.directory.path().join("data");
         let text = format!(
@@ -49,18 +49,19 @@ fn standing(plan: &Plan) -> Standing {
     Standing { plan: Arc::new(plan.clone()), lanes, sources, configuration: Default::default() }
 }
 
-fn office(plan: &Plan) -> Arc<Office> {
+pub(super) fn office(plan: &Plan) -> Arc<Office> {
     let (journal, _) = Journal::open(Options {
         data_dir: plan.data_dir.clone(),
         keep: plan.journal.keep,
         max_size_bytes: plan.journal.max_size_bytes,
         lock_wait: Duration::ZERO,
+        keeps_all: false,
     })
     .unwrap();
     Arc::new(Office::running(standing(plan), journal))
 }
 
-fn free() -> SocketAddr {
+pub(super) fn free() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -83,7 +84,7 @@ async fn what_is_the_same_goes_on_and_what_changed_moves() {
     let (health, admin, moved) = (free(), free(), free());
     let plan = place.plan(health, admin);
     let office = office(&plan);
-    let mut listeners = Listeners::start(Arc::clone(&office), &plan);
+    let mut listeners = Listeners::start(Arc::clone(&office), &plan, None).await;
     let mut kept = dial(health).await;
     assert_eq!(status(&mut kept, "/livez").await, 200);
     let mut old = dial(admin).await;

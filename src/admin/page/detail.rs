@@ -150,7 +150,7 @@ impl Seen<'_> {
         let unknown_before = account.is_some_and(|account| {
             account.facts.iter().any(|facts| facts.is_updated() && !facts.has_before && !facts.is_late)
         });
-        let explanation = self.explanation();
+        let explanation = self.explanation(now);
         let view = DetailView {
             rows: rows.iter().map(row).collect(),
             unknown_before,
@@ -163,9 +163,9 @@ impl Seen<'_> {
         (escaped(&headline), view)
     }
 
-    fn explanation(&self) -> Explanation {
+    fn explanation(&self, now: Timestamp) -> Explanation {
         let first_seen = self.ways.rows.iter().map(|row| (row.name.clone(), row.first_seen_at)).collect();
-        let explainer = Explainer::new(&self.ways.plan, Some(first_seen));
+        let explainer = Explainer::new(&self.ways.plan, Some(first_seen)).at(now);
         explainer.explain(self.delivery, Some(self.delivery.record.sequence))
     }
 
@@ -186,7 +186,7 @@ impl Seen<'_> {
         if let Some(letter) = self.ways.dead.get(&(name.to_owned(), sequence)) {
             let attempts = count(letter.attempts.into(), "attempt");
             let died = Moment::of(letter.died_at, now).text;
-            let message = brief(&letter.message, MAX_VALUE);
+            let message = brief(self.told(&letter.message), MAX_VALUE);
             return vec![format!("{}: {message} ({attempts}, given up {died})", escaped(&letter.code))];
         }
         let batch = self.ways.batch(name, sequence).filter(|_| matches!(way, Way::Tried(_)));
@@ -206,13 +206,14 @@ impl Seen<'_> {
         if explained.left_out {
             notes.push("left out by the rules of this destination".to_owned());
         }
-        let unrenderable = explained.unrenderable.iter().map(|why| match self.sees_names {
-            true => why.as_str(),
-            // A message may repeat what is in the event.
-            false => why.split(':').next().unwrap_or_default(),
-        });
+        let unrenderable = explained.unrenderable.iter().map(|why| self.told(why));
         notes.extend(unrenderable.map(|why| format!("a dead letter at once: {why}")));
         notes
+    }
+
+    /// As much of a message as may be told: it may repeat what is in the event.
+    fn told<'m>(&self, message: &'m str) -> &'m str {
+        if self.sees_names { message } else { nameless::own_words(message) }
     }
 
     fn route(&self, route: &ExplainedRoute) -> RouteView {

@@ -73,6 +73,8 @@ pub(super) struct RefusedView {
     pub(super) problems: Vec<String>,
     pub(super) more: usize,
     pub(super) fix: &'static str,
+    pub(super) what: &'static str,
+    pub(super) words: &'static str,
 }
 
 /// Why something does not go on, and what to do.
@@ -169,6 +171,7 @@ pub(super) fn status(
     let moment = |time| Moment::of(time, now);
     let configuration = &report.configuration;
     let refused = configuration.last_reload.as_ref().filter(|reload| !reload.successful);
+    let is_salvaged = configuration.salvaged_since().is_some();
     let all = || report.destinations.iter().chain(&report.orphans);
     let mut accepted = all().map(|destination| destination.accepted);
     let first = accepted.next();
@@ -194,7 +197,12 @@ pub(super) fn status(
                 .map(|problem| brief(problem, MAX_TEXT))
                 .collect(),
             more: reload.problems.len().saturating_sub(MAX_PROBLEMS),
-            fix: remedies::OF_RELOAD,
+            what: if is_salvaged { "as it is since" } else { "the edit of" },
+            words: match is_salvaged {
+                true => "it is not right: what comes is kept, and nothing delivered",
+                false => "was refused, and what ran before goes on",
+            },
+            fix: if is_salvaged { remedies::OF_SALVAGED } else { remedies::OF_RELOAD },
         }),
         mood,
         verdict,
@@ -335,12 +343,13 @@ fn source(source: &SourceReport, report: &Report) -> SourceView {
     }
     notes.extend(remedies::of_source(source).map(|fix| format!("fix: {fix}")));
     notes.extend(source.listening.map(|at| format!("listening on {at}")));
+    notes.extend((source.untaken > 0).then(|| format!("{} not taken", pushes(source.untaken))));
     SourceView {
         name: source.name.clone(),
         kind: source.kind.clone().unwrap_or_else(|| "not configured".to_owned()),
         mood: match source {
             source if source.stalled.is_some() => STUCK,
-            source if !source.unreadable.is_empty() || source.refused > 0 => WARNING,
+            source if !source.unreadable.is_empty() || source.refused + source.untaken > 0 => WARNING,
             _ => WELL,
         },
         last_event: source.last_event_at.map(moment),
@@ -392,6 +401,10 @@ fn journal(report: &Report) -> String {
     format!("{records}, {} of {}", bytes(journal.used_bytes), bytes(journal.max_size_bytes))
 }
 
+fn pushes(number: u64) -> String {
+    count(number, "push").replace("pushs", "pushes")
+}
+
 fn persons(report: &Report, gaps: &BTreeMap<String, u64>) -> Vec<PersonView> {
     let mut persons = Vec::new();
     let mut add = |what: String, command: Option<String>| persons.push(PersonView { what, command });
@@ -400,7 +413,10 @@ fn persons(report: &Report, gaps: &BTreeMap<String, u64>) -> Vec<PersonView> {
     }
     if report.configuration.last_reload.as_ref().is_some_and(|reload| !reload.successful) {
         add(
-            "the last edit of the configuration was refused".to_owned(),
+            match report.configuration.salvaged_since() {
+                Some(_) => "the configuration is not right".to_owned(),
+                None => "the last edit of the configuration was refused".to_owned(),
+            },
             Some("audit-relay check".to_owned()),
         );
     }
@@ -409,8 +425,15 @@ fn persons(report: &Report, gaps: &BTreeMap<String, u64>) -> Vec<PersonView> {
             add(format!("source {} does not go on", source.name), Some("audit-relay status".to_owned()));
         }
         if source.refused > 0 {
-            let pushes = count(source.refused, "push").replace("pushs", "pushes");
+            let pushes = pushes(source.refused);
             add(format!("{pushes} refused by {}: a wrong signature, or no token", source.name), None);
+        }
+        if source.untaken > 0 {
+            let pushes = pushes(source.untaken);
+            add(
+                format!("{pushes} not taken by {}: too large, unreadable or late; its log says", source.name),
+                None,
+            );
         }
         if source.unparsed > 0 {
             let lines = count(source.unparsed, "unreadable line");

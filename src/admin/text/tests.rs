@@ -66,6 +66,7 @@ fn report(destinations: Vec<DestinationReport>) -> Report {
             unreadable: Vec::new(),
             listening: None,
             refused: 0,
+            untaken: 0,
         }],
         journal: JournalReport {
             epoch: "9f3c2a".to_owned(),

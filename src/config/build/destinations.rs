@@ -1,16 +1,19 @@
 //! Destinations: what all kinds have, and the kinds that need little.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::sources::is_glob;
-use super::{Judge, datadog, fingerprint, redact, relay, slack, webhook};
+use super::{Judge, datadog, fingerprint, otlp, redact, relay, slack, webhook};
 use crate::config::plan::{
     BatchPlan, ConsolePlan, DeliverSince, DestinationKind, DestinationPlan, FileDestinationPlan, RatePlan,
     RetryPlan, Surroundings, TlsPlan,
 };
 use crate::config::raw::Raw;
 use crate::config::raw::common::{Tls, UrlText};
-use crate::config::raw::destination::{Common, ConsoleWord, Destination, FileDestination, KIND_DEFAULTS};
+use crate::config::raw::destination::{
+    Common, ConsoleWord, Destination, FileDestination, KIND_BATCHES, KIND_DEFAULTS,
+};
 use crate::config::raw::source::Source;
 use crate::config::scalars::{Expiry, Scalar, Since};
 use crate::config::secret::Secret;
@@ -36,15 +39,8 @@ pub(super) fn build(
                 ("datadog", Ok(datadog::datadog(&path, datadog, raw, around, judge)))
             }
             Destination::Relay(relay) => ("relay", relay::relay(&path, relay, raw, judge)),
-            Destination::Otlp(_) => ("otlp", Err(later("otlp"))),
+            Destination::Otlp(otlp) => ("otlp", otlp::otlp(&path, otlp, raw, judge)),
         };
-        let is_later = kind.as_ref().is_err_and(|why| why.ends_with(NOT_YET));
-        if let Err(why) = &kind
-            && is_later
-            && !judge.context.blocked.contains_key(name)
-        {
-            judge.note(&path, &format!("{why}: it is not started; nothing is kept for it"));
-        }
         let kind = match judge.context.blocked.get(name) {
             Some(reason) => Err(reason.clone()),
             None => kind,
@@ -54,7 +50,8 @@ pub(super) fn build(
             Destination::Slack(slack) => connection(slack.tls.as_ref(), slack.proxy.as_ref()),
             Destination::Datadog(datadog) => connection(datadog.tls.as_ref(), datadog.proxy.as_ref()),
             Destination::Relay(relay) => connection(relay.tls.as_ref(), relay.proxy.as_ref()),
-            _ => (TlsPlan::default(), None),
+            Destination::Otlp(otlp) => connection(otlp.tls.as_ref(), otlp.proxy.as_ref()),
+            Destination::Console(_) | Destination::File(_) => (TlsPlan::default(), None),
         };
         renamed_from(name, common, raw, judge);
         if !matches!(word, "slack" | "datadog") && judge.is_written(&format!("{path}.group_wait")) {
@@ -67,8 +64,7 @@ pub(super) fn build(
         let plan = DestinationPlan {
             type_word: word,
             kind,
-            keeps_place: !is_later,
-            batch: if word == "relay" { relay::batch(&path, plan.batch, judge) } else { plan.batch },
+            batch: batch(&path, word, plan.batch, judge),
             tls: connection.0,
             proxy: connection.1,
             ..plan
@@ -89,10 +85,16 @@ const BACKLOG_PART: u64 = 4;
 /// written: Datadog's own limit is none for it.
 const AT_CURRENT_TIME: &str = "7d";
 
-const NOT_YET: &str = "is accepted, and not acted on yet in this version";
-
-fn later(kind: &str) -> String {
-    format!("a `{kind}` destination {NOT_YET}")
+/// How records are grouped where nothing is written: what another machine keeps travels in company.
+fn batch(path: &str, word: &str, plan: BatchPlan, judge: &Judge<'_>) -> BatchPlan {
+    let defaults = KIND_BATCHES.iter().find(|(kind, ..)| *kind == word);
+    let Some((_, max_events, timeout_ms)) = defaults else { return plan };
+    let is_written = |key: &str| judge.is_written(&format!("{path}.batch.{key}"));
+    BatchPlan {
+        max_events: if is_written("max_events") { plan.max_events } else { *max_events },
+        timeout: if is_written("timeout") { plan.timeout } else { Duration::from_millis(*timeout_ms) },
+        ..plan
+    }
 }
 
 /// What all kinds have; what the kind itself decides is left empty.
@@ -119,8 +121,8 @@ fn plan(
     let since = common.deliver_since.or_else(|| Since::read(since).ok()).unwrap_or(Since::Beginning);
     DestinationPlan {
         type_word: word,
+        is_held: false,
         kind: Err(String::new()),
-        keeps_place: false,
         batch: BatchPlan {
             max_events: common.batch.max_events,
             max_bytes: usize::try_from(common.batch.max_bytes.0).unwrap_or(usize::MAX),

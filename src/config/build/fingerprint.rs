@@ -49,6 +49,10 @@ fn secrets(plan: &DestinationPlan) -> [u8; 32] {
         Ok(DestinationKind::Datadog(datadog)) => {
             [&*datadog.url, &datadog.api_key].into_iter().chain(&datadog.app_key).for_each(take);
         }
+        Ok(DestinationKind::Otlp(otlp)) => {
+            take(&otlp.url);
+            otlp.headers.iter().for_each(|(_, value)| take(value));
+        }
         _ => {}
     }
     hash.finalize().into()

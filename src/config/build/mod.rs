@@ -9,6 +9,7 @@ mod intake;
 mod links;
 mod listeners;
 mod messages;
+mod otlp;
 mod owners;
 mod problems;
 mod redact;
@@ -17,6 +18,7 @@ mod routes;
 mod samples;
 mod slack;
 mod sources;
+mod telemetry;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub(super) struct Context<'a> {
     pub(super) blocked_sources: &'a BTreeMap<String, String>,
     /// That the address or the token of Flipt lacks the value of a reference.
     pub(super) flipt_is_blocked: bool,
+    /// That what telemetry is sent to lacks the value of a reference.
+    pub(super) telemetry_is_blocked: bool,
     pub(super) references: References,
 }
 
@@ -100,6 +104,14 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
     let (health, admin) = listeners::build(raw, &mut judge);
     let problems = problems::build(raw, &destinations, &mut judge);
     let flipt = flipt::build(raw, &sources, &mut judge);
+    let telemetry = telemetry::build(raw, &mut judge);
+    if raw.log.payloads {
+        judge.note(
+            "log.payloads",
+            "at `DEBUG` the log holds what events hold, the names and addresses of people among it: not for a log that \
+             everybody may read",
+        );
+    }
     let plan = Plan {
         name: raw.name.0.clone(),
         data_dir: PathBuf::from(&raw.data_dir.0),
@@ -120,9 +132,12 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
                 LogWord::Text => Some(LogFormat::Text),
                 LogWord::Json => Some(LogFormat::Json),
             },
+            payloads: raw.log.payloads,
         },
+        telemetry,
         shutdown_timeout: raw.shutdown_timeout.0,
         shutdown_keep_reading: raw.shutdown_keep_reading.0,
+        is_salvaged: false,
     };
     // What is wrong with the routes themselves is told first.
     let failed_tests =

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use url::Url;
 
@@ -10,12 +9,11 @@ use super::Judge;
 use super::messages::{is_in_the_clear, is_this_machine};
 use super::webhook::{self, UNFIT_HEADER, is_header_text, unfit};
 use crate::config::plan::{
-    BatchEncoding, BatchPlan, DestinationKind, DestinationPlan, RelayPlan, SourcePlan, WebhookFormat,
-    WebhookPlan,
+    BatchEncoding, DestinationKind, DestinationPlan, RelayPlan, SourcePlan, WebhookFormat, WebhookPlan,
 };
 use crate::config::raw::Raw;
 use crate::config::raw::common::{Scheme, Signing};
-use crate::config::raw::destination::{Destination, RELAY_BATCH, Relay};
+use crate::config::raw::destination::{Destination, Relay};
 use crate::config::raw::source::Source;
 use crate::config::secret::Secret;
 use crate::destination::relay::PATH;
@@ -117,17 +115,6 @@ fn authorization(path: &str, relay: &Relay, judge: &mut Judge<'_>) -> Result<Vec
     Ok(vec![("authorization".to_owned(), Secret::new(value))])
 }
 
-/// How records are grouped where nothing is written: what crosses a network to be kept again travels in company.
-pub(super) fn batch(path: &str, plan: BatchPlan, judge: &Judge<'_>) -> BatchPlan {
-    let is_written = |key: &str| judge.is_written(&format!("{path}.batch.{key}"));
-    let (max_events, timeout_ms) = RELAY_BATCH;
-    BatchPlan {
-        max_events: if is_written("max_events") { plan.max_events } else { max_events },
-        timeout: if is_written("timeout") { plan.timeout } else { Duration::from_millis(timeout_ms) },
-        ..plan
-    }
-}
-
 /// What no route need say: wherever events are handed on, so is what is no event, or the other relay could not
 /// tell what is missing.
 pub(super) fn further_routes(raw: &Raw, used: &BTreeSet<&str>) -> Vec<Route> {
@@ -201,8 +188,13 @@ fn told_here(
 fn tells_before(plan: &DestinationPlan) -> bool {
     match &plan.kind {
         Ok(DestinationKind::Webhook(webhook)) => webhook.format != WebhookFormat::Flipt,
-        Ok(DestinationKind::Slack(_) | DestinationKind::Datadog(_) | DestinationKind::File(_)) => true,
+        Ok(
+            DestinationKind::Slack(_)
+            | DestinationKind::Datadog(_)
+            | DestinationKind::File(_)
+            | DestinationKind::Otlp(_),
+        ) => true,
         Ok(DestinationKind::Console(_) | DestinationKind::Relay(_)) => false,
-        Err(_) => matches!(plan.type_word, "slack" | "datadog"),
+        Err(_) => matches!(plan.type_word, "slack" | "datadog" | "otlp"),
     }
 }

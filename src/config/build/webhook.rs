@@ -131,7 +131,13 @@ fn headers(path: &str, webhook: &Webhook, judge: &mut Judge<'_>) -> Result<Vec<(
 }
 
 /// Whether a header may be set here, and is not set already.
-fn is_free(path: &str, key: &str, name: &str, earlier: &[(String, Secret)], judge: &mut Judge<'_>) -> bool {
+pub(super) fn is_free(
+    path: &str,
+    key: &str,
+    name: &str,
+    earlier: &[(String, Secret)],
+    judge: &mut Judge<'_>,
+) -> bool {
     let path = format!("{path}.{key}");
     if RESERVED.contains(&name) {
         judge.problem(&path, "this header is set by the connection", None);

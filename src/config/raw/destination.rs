@@ -24,8 +24,7 @@ pub(in crate::config) enum Destination {
     Datadog(Box<Datadog>),
     /// Another audit-relay, which gets every record as it is.
     Relay(Box<Relay>),
-    /// Log records by OTLP.
-    #[schemars(extend("x-later" = true))]
+    /// Log records by OTLP, for a collector or what else takes them.
     Otlp(Box<Otlp>),
 }
 
@@ -109,7 +108,7 @@ pub(in crate::config) const KIND_DEFAULTS: [(&str, &str, &str); 7] = [
     ("slack", "24h", "now"),
     ("datadog", "17h", "now"),
     ("relay", "never", "beginning"),
-    ("otlp", "never", "beginning"),
+    ("otlp", "7d", "beginning"),
 ];
 
 /// What a destination is not to see: `actor.email`, `actor.ip`, `actor.name` (a picture and a login go with name
@@ -336,9 +335,9 @@ pub(in crate::config) struct RelaySigning {
     pub(in crate::config) secrets: Many<SecretText>,
 }
 
-/// How records for another relay are grouped where nothing is written: `batch.max_events`, and `batch.timeout` in
-/// milliseconds.
-pub(in crate::config) const RELAY_BATCH: (usize, u64) = (200, 100);
+/// How records are grouped where nothing is written, of kinds that have larger groups than others: the kind,
+/// `batch.max_events`, and `batch.timeout` in milliseconds.
+pub(in crate::config) const KIND_BATCHES: [(&str, usize, u64); 2] = [("relay", 200, 100), ("otlp", 100, 200)];
 
 /// OTLP logs.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
@@ -347,14 +346,19 @@ pub(in crate::config) const RELAY_BATCH: (usize, u64) = (200, 100);
 pub(in crate::config) struct Otlp {
     #[serde(flatten)]
     pub(in crate::config) common: Common,
-    /// The address of the collector.
+    /// The address of the collector, for OTLP over HTTP (`http://otel-collector:4318`); without a path, `/v1/logs` is
+    /// added.
     pub(in crate::config) endpoint: Option<UrlText>,
-    /// The protocol of OTLP.
-    pub(in crate::config) protocol: super::ProtocolWord,
     /// Further headers.
     pub(in crate::config) headers: Headers,
+    /// How bodies are compressed.
+    pub(in crate::config) compression: CompressionWord,
+    /// Attributes of the resource, beside those of the relay or in their place: `{deployment.environment.name: prod}`.
+    pub(in crate::config) attributes: BTreeMap<String, String>,
     /// Certificates of one's own.
     pub(in crate::config) tls: Option<Tls>,
+    /// The proxy to go through; a secret where it has a user or a password.
+    pub(in crate::config) proxy: Option<UrlText>,
 }
 
 super::words! {
@@ -362,6 +366,7 @@ super::words! {
     EncodingWord { Array, Ndjson }
     ConsoleWord { Text, Json }
     ApiWord { V1, V2 }
+    CompressionWord { Gzip, None }
 }
 
 /// The sites of Datadog; `x-near` has what people call them.

@@ -18,14 +18,19 @@ use serde::Deserialize;
 use super::scalars::{Level, Listen, Name, PathGlob, PathText, Period, Size, Wildcard};
 use common::{Headers, Many, SecretText, UrlText};
 
-/// Enumerations of words, the first of which is the default.
+/// Enumerations of words, the first of which is the default. A word that is no name in Rust is written beside it.
 macro_rules! words {
-    ($($name:ident { $first:ident $(, $more:ident)* })*) => {$(
+    ($($name:ident { $first:ident $(= $first_word:literal)? $(, $more:ident $(= $word:literal)?)* })*) => {$(
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
         #[derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(rename_all = "snake_case")]
         #[schemars(inline)]
-        pub(in crate::config) enum $name { #[default] $first $(, $more)* }
+        pub(in crate::config) enum $name {
+            #[default]
+            $(#[serde(rename = $first_word)])?
+            $first
+            $(, $(#[serde(rename = $word)])? $more)*
+        }
     )*};
 }
 use words;
@@ -72,8 +77,7 @@ pub(in crate::config) struct Raw {
     pub(in crate::config) admin: Admin,
     /// What is logged, and how.
     pub(in crate::config) log: Log,
-    /// Traces and metrics by OTLP.
-    #[schemars(extend("x-later" = true))]
+    /// Traces and metrics of the relay itself by OTLP; the standard `OTEL_…` variables go before it.
     pub(in crate::config) telemetry: Telemetry,
     /// Who is told when something needs a person: a destination that is blocked, a gap, a journal that fills, a
     /// refused edit of this file, a first dead letter, a silent source.
@@ -225,12 +229,12 @@ impl Default for Admin {
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Log {
-    /// The least severe level that shows, also per module: `info,audit_relay::source=debug`.
+    /// The least severe level of the relay's own lines that shows, also per module: `info,audit_relay::source=debug`.
+    /// What libraries say shows only where their module is named.
     pub(in crate::config) level: Level,
     /// Text, JSON, or text on a terminal and JSON elsewhere.
     pub(in crate::config) format: LogWord,
-    /// Whether lines may carry what events hold.
-    #[schemars(extend("x-later" = true))]
+    /// Whether lines at `debug` may carry what events hold: personal data. Otherwise none does, at any level.
     pub(in crate::config) payloads: bool,
 }
 
@@ -240,26 +244,32 @@ impl Default for Log {
     }
 }
 
-/// Traces and metrics by OTLP.
+/// Traces and metrics of the relay itself by OTLP. A standard variable that is set goes before the key that says the
+/// same.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(deny_unknown_fields)]
 pub(in crate::config) struct Telemetry {
-    /// The address of the collector; without it the standard `OTEL_…` variables decide.
+    /// The base address of the collector: `http://127.0.0.1:4318`; for `http/protobuf` the path of each signal is added.
+    /// Nothing is sent where neither this nor a standard variable says where to.
     pub(in crate::config) endpoint: Option<UrlText>,
     /// The protocol of OTLP.
     pub(in crate::config) protocol: ProtocolWord,
-    /// Further headers.
+    /// Further headers of requests, or metadata of gRPC.
     pub(in crate::config) headers: Headers,
+    /// Certificates of one's own.
+    pub(in crate::config) tls: Option<common::Tls>,
     /// Whether traces are sent.
     pub(in crate::config) traces: bool,
     /// Whether metrics are sent.
     pub(in crate::config) metrics: bool,
-    /// The part of traces that is kept.
+    /// The part of traces that is kept, where no sender has decided.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub(in crate::config) sampling_ratio: f64,
-    /// Attributes of the relay as a resource.
+    /// Attributes of the relay as a resource, such as `deployment.environment.name`.
     pub(in crate::config) attributes: BTreeMap<String, String>,
+    /// How often metrics are sent.
+    pub(in crate::config) metric_interval: Period,
     /// How long a shutdown waits for what is still to be sent.
     pub(in crate::config) shutdown_timeout: Period,
 }
@@ -270,10 +280,12 @@ impl Default for Telemetry {
             endpoint: None,
             protocol: ProtocolWord::HttpProtobuf,
             headers: Headers::default(),
+            tls: None,
             traces: true,
             metrics: true,
             sampling_ratio: 1.0,
             attributes: BTreeMap::new(),
+            metric_interval: Period::secs(60),
             shutdown_timeout: Period::secs(5),
         }
     }
@@ -300,5 +312,5 @@ impl Default for ProblemsSection {
 
 words! {
     LogWord { Auto, Text, Json }
-    ProtocolWord { HttpProtobuf, HttpJson, Grpc }
+    ProtocolWord { HttpProtobuf = "http/protobuf", Grpc }
 }

@@ -38,7 +38,7 @@ fn defaults() {
     assert_eq!((plan.concurrency, plan.rate_limit, plan.reject_limit), (4, None, 20));
     assert_eq!(plan.expire_after, Some(Duration::from_secs(7 * 86_400)));
     assert_eq!(plan.backlog_max_bytes, Some(1 << 28), "a quarter of the journal");
-    assert!(!plan.observe && !plan.discard && plan.keeps_place);
+    assert!(!plan.observe && !plan.discard);
     assert_eq!((plan.renamed_from, plan.proxy, plan.tls), (None, None, Default::default()));
     let yaml = |kind: &str| {
         format!(
@@ -156,7 +156,6 @@ fn a_malformed_signing_secret_is_told_and_stops_its_destination_alone() {
     let plan = &loaded.plan.destinations["d"];
     let why = "signing[0].secrets[1]: a secret that is not 24 to 64 bytes long";
     assert_eq!(plan.kind.as_ref().unwrap_err(), why);
-    assert!(plan.keeps_place, "what waits is kept");
     assert!(loaded.warnings.iter().any(|warning| warning.key == "destinations.d.signing[0].secrets[1]"));
     desk.references = References::Require;
     let problems = desk.problems(&yaml);

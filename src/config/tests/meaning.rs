@@ -23,7 +23,6 @@ fn the_example_says_what_it_means() {
     assert_eq!((loaded.tests, loaded.failed_tests), (3, vec![]));
     for name in ["slack", "datadog"] {
         assert_eq!(loaded.plan.destinations[name].deliver_since, DeliverSince::Now);
-        assert!(loaded.plan.destinations[name].keeps_place);
     }
 }
 
@@ -37,6 +36,20 @@ fn the_quickstart_has_nothing_to_remark() {
     })
     .unwrap();
     assert_eq!((loaded.warnings, loaded.notes), (vec![], vec![]));
+}
+
+#[test]
+fn payloads_in_the_log_are_remarked_and_no_fault() {
+    let load = |log: &str| {
+        Desk::new().load(&format!("{SOURCES}destinations: {{screen: {{type: console}}}}\nroutes: {{all: {{to: screen}}}}\nlog: {log}\n")).unwrap()
+    };
+    let loaded = load("{level: 'info,audit_relay::payload=debug', payloads: true}");
+    assert!(loaded.plan.log.payloads);
+    let expected = "log.payloads: at `DEBUG` the log holds what events hold, the names and addresses of people among it: \
+                    not for a log that everybody may read";
+    assert_eq!((said(&loaded.notes), said(&loaded.warnings)), (vec![expected.to_owned()], vec![]));
+    let loaded = load("{payloads: false}");
+    assert_eq!((loaded.plan.log.payloads, said(&loaded.notes)), (false, vec![]));
 }
 
 #[test]
@@ -140,10 +153,10 @@ sources:
   one: {type: file, path: [/a/audit.log, '/b/*.log*']}
   two: {type: file, path: '/a/*.log'}
   push: {type: http, bearer: {env: A}}
-destinations: {unused: {type: console}, logs: {type: otlp, endpoint: {env: URL}}}
+destinations: {unused: {type: console}, logs: {type: webhook, url: {env: URL}}}
 routes: {r: {to: logs}}
 ";
-    let loaded = Desk::new().variable("A", "a").variable("URL", "https://s.example.com").load(yaml).unwrap();
+    let loaded = Desk::new().variable("A", "a").load(yaml).unwrap();
     assert_eq!(
         said(&loaded.warnings),
         [
@@ -153,6 +166,7 @@ routes: {r: {to: logs}}
             "sources.two: it belongs to the same Flipt as `push` (instance `flipt`): with both of Flipt's sinks on, each event comes twice",
             "sources.push: it belongs to the same Flipt as `one` (instance `flipt`): with both of Flipt's sinks on, each event comes twice",
             "destinations.unused: no route names this destination: nothing goes to it",
+            "destinations.logs.url: the environment variable `URL` is not set",
             "routes.r.to[0]: `logs` is not started: nothing goes to it by this route",
         ]
         .map(str::to_owned)
@@ -162,7 +176,7 @@ routes: {r: {to: logs}}
 #[test]
 fn the_report_of_check() {
     let yaml = format!(
-        "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com/path}}, e: {{type: otlp, endpoint: https://a.example.com}}}}\nroutes: {{all: {{to: d}}}}\n"
+        "{SOURCES}destinations: {{d: {{type: webhook, url: https://a.example.com/path}}, e: {{type: otlp, endpoint: https://a.example.com, headers: {{x-token: {{env: NONE}}}}}}}}\nroutes: {{all: {{to: d}}}}\n"
     );
     let desk = Desk::new();
     let report = crate::cli::check::report(&desk.load(&yaml).unwrap());
@@ -173,8 +187,8 @@ source flipt: file /var/log/flipt/audit.log
 destination d: webhook https://a.example.com
 destination e: not started
 route all: to d
-note: audit-relay.yaml:2:69: destinations.e: a `otlp` destination is accepted, and not acted on yet in this version: it is not started; nothing is kept for it
 warning: audit-relay.yaml:2:69: destinations.e: no route names this destination: nothing goes to it
+warning: audit-relay.yaml:2:137: destinations.e.headers.x-token: the environment variable `NONE` is not set
 ok: 1 source, 2 destinations, 1 route
 "
     );

@@ -44,7 +44,7 @@ fn defaults() {
     assert_eq!((signing.scheme, signing.secrets[0].expose()), (SigningScheme::StandardWebhooks, SECRET));
     assert_eq!((plan.batch.max_events, plan.batch.max_bytes), (200, 1 << 20));
     assert_eq!(plan.batch.timeout, Duration::from_millis(100));
-    assert_eq!((plan.expire_after, plan.keeps_place, plan.type_word), (None, true, "relay"));
+    assert_eq!((plan.expire_after, plan.type_word), (None, "relay"));
     let shown = shown_defaults();
     let of_relay = shown.split("a_relay:").nth(1).unwrap();
     assert!(of_relay.contains("max_events: 200") && of_relay.contains("timeout: 100ms"), "{of_relay}");

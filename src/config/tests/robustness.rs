@@ -78,6 +78,8 @@ fn survives(text: &str) {
         assert!(!problems.0.is_empty());
         assert!(!problems.to_string().contains("cannot say why"), "{text}");
     }
+    let salvaged = salvage(&desk.options(text), Watched::default()).plan;
+    assert!(salvaged.is_salvaged && salvaged.destinations.values().all(|destination| destination.is_held));
 }
 
 proptest! {
@@ -91,6 +93,14 @@ proptest! {
     #[test]
     fn pieces_of_configurations(text in fragments()) {
         survives(&text);
+    }
+
+    #[test]
+    fn a_source_outlives_what_stands_beside_it(text in fragments()) {
+        let desk = Desk::new();
+        let text = format!("data_dir: /data\n{SOURCES}destinations:\n  {text}");
+        let salvaged = salvage(&desk.options(&text), Watched::default()).plan;
+        prop_assert!(salvaged.sources.contains_key("flipt"), "{}", text);
     }
 
     #[test]

@@ -165,6 +165,7 @@ fn source(name: &str, last: Option<&str>) -> SourceReport {
         unreadable: Vec::new(),
         listening: None,
         refused: 0,
+        untaken: 0,
     }
 }
 
@@ -213,6 +214,7 @@ impl Scene {
             keep: plan.journal.keep,
             max_size_bytes: plan.journal.max_size_bytes,
             lock_wait: Duration::ZERO,
+            keeps_all: false,
         })
         .unwrap();
         let log = directory.path().join("audit.log");

@@ -128,6 +128,7 @@ fn deliveries(place: &Workplace, plan: &Plan) -> Vec<Delivery> {
         keep: plan.journal.keep,
         max_size_bytes: plan.journal.max_size_bytes,
         lock_wait: Duration::from_secs(20),
+        keeps_all: false,
     };
     let (journal, _) = Journal::open(options).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -203,3 +203,37 @@ fn a_file_of_one_line_without_an_end_can_be_imported() {
     assert!(said.starts_with("1 new records"), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(receiver.received().len(), 1);
 }
+
+#[test]
+fn standard_variables_that_are_not_understood_are_told_and_stop_nothing() {
+    let receiver = Receiver::start();
+    let place = place(&receiver);
+    place.append("audit.log", flag_line("checkout", "a") + "\n");
+    // Nothing listens there: port 9 is that of `discard`.
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:9/s3cret"),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "no address at all, s3cret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization Bearer s3cret"),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+    ];
+    let told = [
+        "environment variable OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: not an http or https address; metrics are not sent",
+        "environment variable OTEL_EXPORTER_OTLP_HEADERS: an entry is not `name=value`; it is left out",
+        "environment variable OTEL_TRACES_SAMPLER: `jaeger_remote` is not a sampler that there is here; it is ignored",
+    ];
+    let check = place.command(&["check", "-c", "relay.yaml"]).envs(variables).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(check.status.success(), "{said}");
+    let mut alone = place.command(&["check", "-c", "relay.yaml", "--no-environment"]);
+    let said_alone = String::from_utf8_lossy(&alone.envs(variables).output().unwrap().stdout).into_owned();
+    let relay = place.start(&variables);
+    receiver.wait_for(1);
+    let ended = relay.stop();
+    assert!(ended.status.success());
+    for wanted in told {
+        assert!(said.contains(&format!("warning: {wanted}\n")), "{wanted}:\n{said}");
+        assert!(ended.log.contains(wanted), "{wanted}:\n{}", ended.log);
+    }
+    assert!(!said_alone.contains("OTEL_"), "{said_alone}");
+    assert!(!said.contains("s3cret") && !ended.log.contains("s3cret"), "{said}{}", ended.log);
+}

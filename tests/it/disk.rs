@@ -70,6 +70,50 @@ fn disk_that_fills_up_and_is_freed_loses_nothing() {
 }
 
 #[test]
+#[ignore = "mounts a small file system in a mount namespace of its own; run by .ci/run"]
+fn disk_that_is_full_at_the_start_leaves_a_sidecar_alive() {
+    if std::env::var_os(OWN_MOUNTS).is_none() {
+        return in_own_mounts("disk::disk_that_is_full_at_the_start_leaves_a_sidecar_alive");
+    }
+    // Not even an empty journal; then one that can be opened, and hardly written.
+    for spare_bytes in [4 << 10, 40 << 10, 120 << 10, 300 << 10] {
+        let place = Workplace::new();
+        let disk = place.path("data");
+        std::fs::create_dir(&disk).unwrap();
+        let _mounted = Mounted::new(&disk, 80 << 20);
+        let (receiver, is_open) = gated_receiver();
+        is_open.store(true, Ordering::SeqCst);
+        configure(&place, &receiver, "", "");
+        if spare_bytes > 4 << 10 {
+            assert!(place.run().stop().status.success());
+            std::fs::remove_file(disk.join("reserve")).unwrap();
+        }
+        let filler = disk.join("filler");
+        fill(&filler, available_bytes(&disk) - spare_bytes);
+        let mut lines = Lines::default();
+        place.write("audit.log", lines.next(10));
+        let relay = Relay::spawn(place.command(&["run", "--sidecar", "--config", "relay.yaml"]));
+        let in_need = ["disk is full", "no room for the reserve"];
+        eventually("it is in need of room", || {
+            in_need.iter().any(|why| relay.log().contains(why)).then_some(())
+        });
+        let who = if relay.log().contains("nothing can be journaled") { "vigil" } else { "health" };
+        let answered = crate::support::web::get(relay.listens(who), "/livez");
+        assert_eq!(answered.status, 200);
+        assert!(is_alive(&relay));
+        // Flipt's file is on another disk, and goes on growing.
+        place.append("audit.log", lines.next(10));
+        std::fs::remove_file(&filler).unwrap();
+        relay.wait_for_log("\"ready\"");
+        wait_for_events(&receiver, lines.written);
+        let exit = relay.stop();
+        assert!(exit.status.success());
+        assert!(!exit.log.contains("is in use by process"), "{}", exit.log);
+        assert_exactly(&receiver, &lines);
+    }
+}
+
+#[test]
 #[ignore = "writes some 60 MB; run by .ci/run"]
 fn disk_use_stays_within_the_limit_of_the_journal() {
     const LIMIT_BYTES: u64 = 16 << 20;

@@ -150,6 +150,25 @@ fn a_relay_tells_it_once_in_its_log_and_in_its_status() {
 }
 
 #[test]
+fn what_an_edit_cures_is_not_told_any_more() {
+    let flipt = flipt(Arc::new(AtomicBool::new(true)));
+    let place = place(&flipt.config());
+    let right = std::fs::read_to_string(place.path("relay.yaml")).unwrap();
+    place.configure(&right.replace("audit.log", "elsewhere.log"));
+    let relay = place.run();
+    let codes = || -> Vec<String> {
+        let status = place.status();
+        let findings = status["findings"].as_array().unwrap();
+        findings.iter().map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+    };
+    let elsewhere = || codes().iter().any(|code| code == "flipt_log_file_elsewhere");
+    eventually("the finding in the status", || elsewhere().then_some(()));
+    place.configure(&right);
+    relay.signal("HUP");
+    eventually("it is over", || (!elsewhere()).then_some(()));
+}
+
+#[test]
 fn a_flipt_that_is_not_up_yet_is_asked_again_quietly() {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);

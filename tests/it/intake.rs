@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::web::get;
 use crate::support::{Answered, Client, Receiver, Relay, Workplace, eventually, flag_line, flipt_signature};
 
 /// A relay that takes pushes by these keys and delivers every record.
@@ -269,8 +270,17 @@ fn every_answer_says_what_it_means() {
         assert_eq!(answer.headers.get("allow").map(String::as_str), (status == 405).then_some("POST"));
     }
     assert_eq!(place.status()["journal"]["last_sequence"], before);
+    // What Flipt would take for delivered is counted, and told once.
+    let found = source(&place);
+    assert_eq!((&found["untaken"], &found["refused"]), (&json!(8), &json!(0)), "{found:#}");
+    assert!(place.ask(&["status"]).contains(&format!("listens on {address}, 8 pushes not taken")));
+    let metrics = get(relay.listens("health"), "/metrics").body;
+    assert!(metrics.contains("audit_relay_source_untaken_pushes_total{source=\"push\"} 8\n"), "{metrics}");
     receiver.wait_for(6);
-    assert!(relay.stop().status.success());
+    let log = relay.stop().log;
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("are lost: ")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    assert!(told[0].contains("\"ERROR\"") && told[0].contains("are lost: not JSON at line 1"), "{}", told[0]);
 }
 
 #[test]

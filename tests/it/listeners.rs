@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -272,6 +273,52 @@ fn without_a_token_nobody_is_named() {
 }
 
 #[test]
+fn what_receivers_say_of_people_is_not_told_without_a_token() {
+    let answered = AtomicUsize::new(0);
+    let receiver = Receiver::scripted(move |_, _| {
+        let status = if answered.fetch_add(1, Ordering::SeqCst) == 0 { 400 } else { 401 };
+        Reply::Answer(status, Vec::new(), "invalid actor ann@example.com".to_owned())
+    });
+    let url = receiver.url("/");
+    let configuration = |admin: &str| {
+        format!(
+            "
+data_dir: DIR/data
+sources: {{flipt: {{type: file, path: DIR/audit.log}}}}
+destinations: {{siem: {{type: webhook, url: '{url}', concurrency: 1, batch: {{max_events: 1}}}}}}
+routes: {{all: {{to: [siem]}}}}
+{admin}"
+        )
+    };
+    let place = Workplace::new();
+    place.configure(&configuration(""));
+    for key in ["checkout", "cart", "search"] {
+        place.append("audit.log", Line::flag("updated", key, true, "on").text());
+    }
+    let relay = place.run();
+    place.wait_for_standing("siem", &json!({"state": "blocked", "dead": 1}));
+    let id = place.dead_letters()[0]["id"].as_str().unwrap().to_owned();
+    let paths = ["/status".to_owned(), "/".to_owned(), format!("/change/{id}")];
+    let admin = relay.listens("admin");
+    for path in &paths {
+        let page = get(admin, path);
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        assert!(!page.body.contains("ann@example.com"), "{path}: {}", page.body);
+        assert!(page.body.contains("the receiver answered 40"), "{path}: {}", page.body);
+    }
+    assert!(place.ask(&["status"]).contains("invalid actor ann@example.com"), "the command line tells it");
+    assert!(relay.stop().status.success());
+    place.configure(&configuration(&with_token()));
+    let relay = place.run();
+    place.wait_for_standing("siem", &json!({"state": "blocked"}));
+    let admin = relay.listens("admin");
+    for path in &paths {
+        let page = get_with(admin, path, &[("Authorization", &format!("Bearer {TOKEN}"))]);
+        assert!(page.body.contains("ann@example.com"), "{path}: {}", page.body);
+    }
+}
+
+#[test]
 fn a_foreign_name_is_not_answered() {
     let (_place, _relay, _, admin) =
         running("admin: {listen: '127.0.0.1:0', external_url: 'https://audit.example.com/relay'}\n");
@@ -513,14 +560,15 @@ fn who_says_nothing_or_reads_nothing_harms_nobody() {
 
 #[test]
 fn an_address_that_is_taken_is_told_once_and_tried_again() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody else binds to this address: no other test takes the port meanwhile.
+    let taken = TcpListener::bind("127.0.0.7:0").unwrap();
     let address = taken.local_addr().unwrap();
     let place = Workplace::new();
     place.configure(&format!("{PLAIN}health: {{listen: '{address}'}}\n"));
     place.append("audit.log", flag_line("a", "b") + "\n");
     let relay = place.run();
     place.wait_for_standing("archive", &json!({"delivered": 1}));
-    assert!(relay.log().contains("cannot listen"), "{}", relay.log());
+    relay.wait_for_log("cannot listen");
     drop(taken);
     assert_eq!(relay.listens("health"), address);
     assert_eq!(get(address, "/readyz").status, 200);

@@ -1,5 +1,7 @@
 //! Another configuration while the relay runs: edits, swapped secrets, SIGHUP.
 
+mod keeping;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -293,7 +295,7 @@ fn which_configuration_was_applied_is_in_the_journal() {
     let first = Sha256::digest(std::fs::read(place.configure(&acts)).unwrap());
     let relay = place.run();
     let second =
-        Sha256::digest(std::fs::read(place.configure(&(acts.clone() + "log: {level: debug}\n"))).unwrap());
+        Sha256::digest(std::fs::read(place.configure(&(acts.clone() + "log: {level: error}\n"))).unwrap());
     hang_up(&place, &relay);
     relay.signal("HUP");
     let received = receiver.wait_for(1);
@@ -303,7 +305,8 @@ fn which_configuration_was_applied_is_in_the_journal() {
     assert_eq!(act["data"]["reason"], "changed: log");
     assert_eq!(act["data"]["detail"]["sha256"], hex::encode(second));
     let exit = relay.stop();
-    assert!(exit.log.contains("\"level\":\"DEBUG\""), "the new level holds");
+    assert!(exit.log.contains("\"ready\""), "{}", exit.log);
+    assert!(!exit.log.contains("the configuration is applied"), "the new level holds: {}", exit.log);
     let journal = rusqlite::Connection::open(place.path("data/journal.db")).unwrap();
     let hashes: Vec<Vec<u8>> = journal
         .prepare("SELECT hash FROM configurations ORDER BY id")

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::{ids, source, started};
-use crate::support::{Client, Receiver, Seeded, flag_line, memory_kib};
+use crate::support::{Client, Receiver, Seeded, eventually, flag_line, flipt_signature, memory_kib, request};
 
 /// A push by somebody who behaves, and how long it took.
 fn polite(address: SocketAddr, mark: &str) -> Duration {
@@ -47,6 +47,37 @@ fn slow_clients_harm_nobody() {
     }
     assert!(begun.elapsed() < Duration::from_secs(50));
     receiver.wait_for(20);
+    assert!(relay.stop().status.success());
+}
+
+#[test]
+fn who_sends_slowly_and_is_unknown_keeps_no_memory_from_others() {
+    let receiver = Receiver::start();
+    let keys = "max_body: 2MiB, signing: {scheme: flipt, secrets: [secret]}";
+    let (_place, relay, address) = started(&receiver, keys);
+    // As much as there is for all of them, and never the last byte.
+    let mut slow: Vec<Client> = (0..2)
+        .map(|_| {
+            let mut client = Client::connect(address);
+            let whole = request("POST", "/v1/events", &[], &vec![b' '; 2 << 20]);
+            client.send(&whole[..whole.len() - 1]).unwrap();
+            client
+        })
+        .collect();
+    let body = flag_line("a", &"x".repeat(1 << 20));
+    let signature = flipt_signature("secret", body.as_bytes());
+    let dismissed = eventually("one of them has to make room", || {
+        let pushed = Client::push(address, &[("X-Flipt-Webhook-Signature", &signature)], &body);
+        assert_eq!(pushed.status, 200, "{}", pushed.text());
+        slow.iter().position(|client| {
+            client.stream().set_nonblocking(true).unwrap();
+            let is_answered = client.stream().peek(&mut [0]).is_ok();
+            client.stream().set_nonblocking(false).unwrap();
+            is_answered
+        })
+    });
+    assert_eq!(slow[dismissed].answer().unwrap().status, 503);
+    relay.wait_for_log("others needed the memory");
     assert!(relay.stop().status.success());
 }
 

@@ -1,6 +1,7 @@
 //! What the tests are made of: a relay process, a receiver, lines of Flipt.
 
 mod asking;
+mod collector;
 pub mod datadog;
 mod flipt;
 mod lines;
@@ -12,10 +13,11 @@ pub mod slack;
 pub mod web;
 
 pub use asking::memory_kib;
+pub use collector::{Collector, Span};
 pub use datadog::FakeDatadog;
 pub use flipt::FakeFlipt;
 pub use lines::{Line, ago, flag, flag_line, line_with, whole};
-pub use pushing::{Answered, Client, flipt_signature};
+pub use pushing::{Answered, Client, flipt_signature, request};
 pub use raw::{Act, Certificates, Raw};
 pub use receiver::{Received, Receiver, Reply};
 pub use relay::{Exit, Relay, Workplace, binary};

@@ -57,12 +57,21 @@ impl Workplace {
         if arguments.first() == Some(&"run") {
             command.envs(self.listeners());
         }
+        // What is said nowhere is the machine's own directory.
+        let written = self.written();
+        if !written.is_empty() && !written.contains("data_dir") {
+            command.env("AUDIT_RELAY__DATA_DIR", self.path("data"));
+        }
         command
+    }
+
+    fn written(&self) -> String {
+        std::fs::read_to_string(self.path("relay.yaml")).unwrap_or_default()
     }
 
     /// Any port that is free for each listener that `relay.yaml` says nothing of: many relays run at once.
     fn listeners(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let written = std::fs::read_to_string(self.path("relay.yaml")).unwrap_or_default();
+        let written = self.written();
         [("health:", "AUDIT_RELAY__HEALTH__LISTEN"), ("admin:", "AUDIT_RELAY__ADMIN__LISTEN")]
             .into_iter()
             .filter(move |(key, _)| !written.contains(key))

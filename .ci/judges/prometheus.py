@@ -14,13 +14,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.parse
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from waiting import PATIENCE_SECONDS, eventually, listening  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EVENTS = ROOT / "tests" / "fixtures" / "flipt" / "v0.2_logfile_encoding-json.log"
-PATIENCE = 60
 
 CONFIGURATION = """
 data_dir: {place}/data
@@ -41,25 +42,6 @@ scrape_configs:
   - job_name: audit-relay
     static_configs: [{{targets: ["{target}"]}}]
 """
-
-
-def eventually(what, look):
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        found = look()
-        if found is not None:
-            return found
-        time.sleep(0.2)
-    raise SystemExit(f"in vain: {what}")
-
-
-def listening(log, what):
-    """The address that a listener logged."""
-    for line in log.read_text().splitlines():
-        entry = json.loads(line) if line.startswith("{") else {}
-        if entry.get("message") == "listening" and entry.get("what") == what:
-            return entry["address"]
-    return None
 
 
 def fetch(url, accept="*/*"):
@@ -156,7 +138,7 @@ def main():
                 assert not own_name or name in documented or bare in documented, f"{name} is not in docs/metrics.md"
 
             relay.send_signal(signal.SIGTERM)
-            assert relay.wait(PATIENCE) == 0, log.read_text()
+            assert relay.wait(PATIENCE_SECONDS) == 0, log.read_text()
             wait_for('up{job="audit-relay"}', 0.0)
         finally:
             for process in running:

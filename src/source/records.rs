@@ -11,7 +11,7 @@ use crate::flipt::{LineKind, read_line};
 pub(crate) const MAX_EVENT_BYTES: usize = 4 << 20;
 
 /// How much of an oversized event is kept, in bytes.
-pub(super) const OVERSIZED_KEPT_BYTES: usize = 64 * 1024;
+pub const OVERSIZED_KEPT_BYTES: usize = 64 * 1024;
 
 /// The record that a whole line of the Flipt called `instance`, or an event by itself, is; `None` where it is
 /// not kept.

@@ -25,32 +25,7 @@ use crate::support::slack::{harm, malformed};
 use crate::support::{Seeded, Workplace, eventually};
 
 /// Everything that changes a body is used.
-const CONFIG: &str = "
-data_dir: DIR/data
-flipt: {external_url: 'https://flipt.example.com'}
-environments:
-  production: [default, 'prod*']
-  'staging': ['*a*']
-journal: {max_size: 16GiB}
-owners:
-  - {flags: ['checkout*'], team: payments, slack: '#team-payments', services: [checkout-api, 'Store Front']}
-  - {segments: ['*'], namespaces: ['*'], team: 'Team of <!channel> & %%%', services: [SERVICES]}
-links:
-  - {title: 'Runbook <!here> & more', url: 'https://wiki.example.com/{{ team }}/{{ key }}'}
-  - {title: 'Change', url: 'https://history.example.com/{{ change_set }}?at={{ time }}'}
-sources:
-  flipt: {type: file, path: DIR/audit.log}
-destinations:
-  nothing: {type: console, discard: true}
-  slack_webhook: {type: slack, webhook_url: 'https://hooks.slack.com/services/T00000001/B00000002/x'}
-  slack_bot: {type: slack, token: xoxb-x, channel: '#flag-changes'}
-  datadog_v2: {type: datadog, api_key: x}
-  datadog_v2_all: {type: datadog, api_key: x, app_key: y, denied: true, send_with_current_time: true, services: [other], tags: ['region:eu_west', 'tier:platform'], env: {production: prod}}
-  datadog_v1: {type: datadog, api_key: x, api: v1}
-  datadog_v1_all: {type: datadog, api_key: x, site: ddog-gov.com, denied: true, send_with_current_time: true, tags: ['region:eu_west'], env: {production: prod}}
-routes:
-  all: {to: [nothing]}
-";
+const CONFIG: &str = include_str!("bodies/relay.yaml");
 
 /// Lines for each body that is asked for: some share one, some have none.
 const LINES: usize = 6;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Judge;
 use crate::config::plan::{FliptPlan, SourcePlan};
 use crate::config::raw::Raw;
-use crate::config::scalars::is_secret_address;
 
 /// `None` where nothing is to be asked, or cannot be now.
 pub(super) fn build(
@@ -20,10 +19,6 @@ pub(super) fn build(
     }
     if raw.flipt.token.is_some() && !judge.is_written("flipt.url") {
         judge.warn("flipt.token", "not used without `flipt.url`");
-    }
-    if raw.flipt.external_url.as_ref().is_some_and(|url| is_secret_address(url.0.expose())) {
-        let message = "everybody who gets a link sees this address";
-        judge.problem("flipt.external_url", message, Some("one without user, password and query"));
     }
     let url = raw.flipt.url.as_ref()?;
     Some(FliptPlan {

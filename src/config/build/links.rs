@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::config::plan::{LinkPlan, LinksPlan};
 use crate::config::raw::Raw;
+use crate::config::scalars::is_secret_address;
 use crate::destination::links::{LinkError, LinkTemplate, MOST_LINKS, VARIABLES, Values};
 
 pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> LinksPlan {
@@ -11,6 +12,13 @@ pub(super) fn build(raw: &Raw, judge: &mut Judge<'_>) -> LinksPlan {
         judge.problem("links", &message, Some(&format!("at most {MOST_LINKS}")));
     }
     let flipt = raw.flipt.external_url.as_ref();
+    for (key, url) in [("flipt.external_url", flipt), ("admin.external_url", raw.admin.external_url.as_ref())]
+    {
+        if url.is_some_and(|url| is_secret_address(url.0.expose())) {
+            let message = "everybody who gets a link sees this address";
+            judge.problem(key, message, Some("one without user, password and query"));
+        }
+    }
     let mut templates = Vec::new();
     for (index, link) in raw.links.iter().enumerate() {
         let path = format!("links[{index}].url");

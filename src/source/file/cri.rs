@@ -10,18 +10,18 @@ use crate::flipt::CriLine;
 
 /// A whole line of the program in the container.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Joined {
+pub struct Joined {
     /// Where its first piece begins in the file.
-    pub(super) offset: u64,
+    pub offset: u64,
     /// Its pieces as they stand in the file, joined by newlines (the head of them where oversized).
-    pub(super) raw: Vec<u8>,
+    pub raw: Vec<u8>,
     /// Whole length and SHA-256 of the pieces, where they are longer than the limit.
-    pub(super) oversized: Option<(u64, [u8; 32])>,
+    pub oversized: Option<(u64, [u8; 32])>,
 }
 
 /// Pieces that wait for their end, one line for each stream.
 #[derive(Debug)]
-pub(super) struct CriJoiner {
+pub struct CriJoiner {
     max_bytes: usize,
     waiting: Vec<Waiting>,
 }
@@ -42,19 +42,20 @@ struct Waiting {
 const MAX_PASSED_BY: u32 = 1_000;
 
 impl CriJoiner {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    /// Nothing waits yet; a joined line longer than this is oversized.
+    pub fn new(max_bytes: usize) -> Self {
         Self { max_bytes, waiting: Vec::new() }
     }
 
     /// The offset of the earliest piece that waits: nothing from there on is settled.
-    pub(super) fn joining_since(&self) -> Option<u64> {
+    pub fn joining_since(&self) -> Option<u64> {
         let patient = self.waiting.iter().filter(|waiting| waiting.passed_by < MAX_PASSED_BY);
         patient.map(|waiting| waiting.offset).min()
     }
 
     /// Takes one line of the file; gives a whole line where this ends one. A line that is none of a
     /// container runtime's passes through as it is.
-    pub(super) fn push(&mut self, offset: u64, line: &[u8]) -> Option<Joined> {
+    pub fn push(&mut self, offset: u64, line: &[u8]) -> Option<Joined> {
         let Some(piece) = CriLine::parse(line) else {
             return Some(Joined { offset, raw: line.to_vec(), oversized: None });
         };
@@ -90,7 +91,7 @@ impl CriJoiner {
     }
 
     /// What waits for an end that will not come.
-    pub(super) fn take_rest(&mut self) -> Vec<Joined> {
+    pub fn take_rest(&mut self) -> Vec<Joined> {
         self.waiting.sort_by_key(|waiting| waiting.offset);
         self.waiting.drain(..).map(|waiting| waiting.end(self.max_bytes)).collect()
     }

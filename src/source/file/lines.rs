@@ -5,11 +5,11 @@
 
 use sha2::{Digest, Sha256};
 
-pub(super) use crate::source::records::OVERSIZED_KEPT_BYTES;
+pub use crate::source::records::OVERSIZED_KEPT_BYTES;
 
 /// A whole line, without its newline.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub enum Line<'a> {
     /// Within the limit.
     Whole(&'a [u8]),
     /// Longer than the limit.
@@ -25,7 +25,7 @@ pub(super) enum Line<'a> {
 
 /// Bytes that were read and are not yet a line.
 #[derive(Debug)]
-pub(super) struct LineBuffer {
+pub struct LineBuffer {
     max_line_bytes: usize,
     /// How much of a long line is kept.
     kept_bytes: usize,
@@ -47,13 +47,13 @@ struct LongLine {
 
 impl LineBuffer {
     /// An empty buffer for a file that is read from `start`.
-    pub(super) fn new(start: u64, max_line_bytes: usize) -> Self {
+    pub fn new(start: u64, max_line_bytes: usize) -> Self {
         let kept_bytes = OVERSIZED_KEPT_BYTES.min(max_line_bytes);
         Self { max_line_bytes, kept_bytes, start, bytes: Vec::new(), consumed: 0, scanned: 0, long: None }
     }
 
     /// The file offset at which the next unread byte lies.
-    pub(super) fn read_end(&self) -> u64 {
+    pub fn read_end(&self) -> u64 {
         match &self.long {
             Some(long) => self.start + long.length,
             None => self.start + self.bytes.len() as u64,
@@ -61,12 +61,12 @@ impl LineBuffer {
     }
 
     /// The file offset of the first byte that was not handed out as part of a line.
-    pub(super) fn line_start(&self) -> u64 {
+    pub fn line_start(&self) -> u64 {
         self.start + self.consumed as u64
     }
 
     /// Takes bytes that follow what was taken before.
-    pub(super) fn extend(&mut self, chunk: &[u8]) {
+    pub fn extend(&mut self, chunk: &[u8]) {
         if self.consumed > 0 && self.long.is_none() {
             self.start += self.consumed as u64;
             self.bytes.drain(..self.consumed);
@@ -89,7 +89,7 @@ impl LineBuffer {
     }
 
     /// The next whole line and the offset of its first byte; `None` until more bytes come.
-    pub(super) fn next_line(&mut self) -> Option<(u64, Line<'_>)> {
+    pub fn next_line(&mut self) -> Option<(u64, Line<'_>)> {
         if self.long.is_some() {
             return self.end_long_line();
         }
@@ -114,7 +114,7 @@ impl LineBuffer {
     }
 
     /// What is left without a newline, when no more is expected: the last line of a finished file.
-    pub(super) fn take_rest(&mut self) -> Option<(u64, Line<'_>)> {
+    pub fn take_rest(&mut self) -> Option<(u64, Line<'_>)> {
         let length = self.read_end() - self.line_start();
         if length == 0 {
             return None;

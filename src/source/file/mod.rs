@@ -6,12 +6,12 @@
 //! gone, and what cannot be found becomes a `gap` record. Each source is one thread; it sleeps until the
 //! system tells of a change.
 
-mod cri;
+pub mod cri;
 mod directory;
 mod follow;
 mod identity;
 mod import;
-mod lines;
+pub mod lines;
 mod survey;
 mod tailer;
 #[cfg(test)]

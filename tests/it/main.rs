@@ -19,6 +19,7 @@ mod doctor;
 mod durability;
 mod explain;
 mod fixtures;
+mod hostile;
 mod hub;
 mod intake;
 mod isolation;

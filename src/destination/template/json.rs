@@ -29,14 +29,36 @@ pub(super) fn prepare(environment: &mut Environment<'_>) {
     environment.add_filter("tojson", |value: &Value| marked(value));
 }
 
+/// How many values an envelope may hold: each takes up to 200 bytes while a template is rendered, so that a line of
+/// 4 MiB which is all `0,` would need half a gigabyte.
+const MAX_VALUES: usize = 100_000;
+
 /// The fields of an envelope, free of marks.
 pub(super) fn fields(envelope: &[u8]) -> Result<Map<String, Json>, String> {
+    if values(envelope) > MAX_VALUES {
+        return Err("it holds more than 100,000 values".to_owned());
+    }
     let mut fields: Json = serde_json::from_slice(envelope).map_err(|error| error.to_string())?;
     unmark(&mut fields);
     match fields {
         Json::Object(fields) => Ok(fields),
         _ => Err("it is no object".to_owned()),
     }
+}
+
+/// About how many values a JSON text holds, and no fewer.
+fn values(json: &[u8]) -> usize {
+    let (mut count, mut is_text, mut is_escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b',' | b'[' | b'{' if !is_text => count += 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn unmark(value: &mut Json) {

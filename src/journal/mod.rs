@@ -69,6 +69,7 @@ mod rows;
 mod running;
 mod salvage;
 mod schema;
+mod sealed;
 mod settle;
 mod shared;
 mod sources;
@@ -77,6 +78,7 @@ mod states;
 mod tests;
 mod types;
 mod upkeep;
+pub mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -97,6 +99,7 @@ pub use destination_types::{
 };
 pub use gaps::Gaps;
 pub use salvage::{Salvaged, salvage};
+pub use sealed::{Columns, Sealed};
 pub use types::{
     Act, ActKind, Advance, Append, AppendError, Appended, Fingerprint, IncarnationId, IncarnationRow,
     JournalError, JournalStatus, NewIncarnation, OpenError, OpenReport, OperatorError, Options, Outline,

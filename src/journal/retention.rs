@@ -112,7 +112,7 @@ fn choose(conn: &Connection, removed_through: u64, wanted: Wanted) -> rusqlite::
 }
 
 /// What a dead letter or a batch on its way still needs.
-fn pinned(conn: &Connection, from: u64, to: u64) -> rusqlite::Result<BTreeSet<u64>> {
+pub(super) fn pinned(conn: &Connection, from: u64, to: u64) -> rusqlite::Result<BTreeSet<u64>> {
     let mut pinned = in_batches(conn)?;
     pinned.retain(|sequence| (from..=to).contains(sequence));
     let mut statement =

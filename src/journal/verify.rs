@@ -1,0 +1,315 @@
+//! Whether a journal still holds what was accepted: every digest and the chain over all, from what retention left
+//! on, without a relay.
+//!
+//! A chain proves that nothing in its midst was altered, left out, put in or moved. It cannot prove that nobody cut
+//! off its end, or wrote all of it anew: for that a link has to be noted elsewhere, and compared.
+
+pub mod export;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::chain::{self, Follower, Hash};
+use super::open;
+use super::retention;
+use super::rows::{RECORD_COLUMNS, accepted, is_alteration, link_fits, number};
+use super::schema::{SCHEMA, key, read_meta};
+use crate::event::{RecordKind, Sequence, Timestamp};
+
+/// Records in one slice of the walk: between two, a relay that runs may take its journal further.
+const SLICE: i64 = 500;
+
+/// A place in the chain that is known from elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    /// Which record.
+    pub sequence: Sequence,
+    /// Its link.
+    pub link: Hash,
+}
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.sequence, hex::encode(self.link))
+    }
+}
+
+impl std::str::FromStr for Link {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "expected SEQUENCE:LINK, as `verify` prints it".to_owned();
+        let (sequence, hash) = text.trim().split_once(':').ok_or_else(wrong)?;
+        let mut link = Hash::default();
+        hex::decode_to_slice(hash, &mut link).map_err(|_| wrong())?;
+        Ok(Self { sequence: sequence.parse().map_err(|_| wrong())?, link })
+    }
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// How many records were looked at, and fit.
+    pub records: u64,
+    /// Of these, records that nobody can compute a digest of: places in an export.
+    pub places: u64,
+    /// The first of them.
+    pub first: Option<Sequence>,
+    /// Where the chain ends.
+    pub last: Option<Link>,
+    /// Retention has removed what came before, up to here.
+    pub removed_through: Sequence,
+    /// Older records that retention left since something needs them; each alone, so that nothing is known of those
+    /// around it.
+    pub kept_from_before: u64,
+    /// Records that were lost before a journal was salvaged; a gap record tells of them.
+    pub lost: u64,
+    /// What was expected and found.
+    pub compared: Vec<Sequence>,
+    /// What was expected and is not there to be compared: it was removed, or is no part of this.
+    pub not_compared: Vec<Sequence>,
+}
+
+/// The first record that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Its sequence; 0 where none can be told.
+    pub sequence: Sequence,
+    /// Its id, where it can be read.
+    pub id: Option<String>,
+    /// When it was accepted, where that can be read.
+    pub accepted_at: Option<Timestamp>,
+    /// Which line of an export it stands in, from 1.
+    pub line: Option<u64>,
+    /// What does not fit.
+    pub why: String,
+}
+
+impl Misfit {
+    fn at(sequence: Sequence, why: impl Into<String>) -> Box<Self> {
+        Box::new(Self { sequence, id: None, accepted_at: None, line: None, why: why.into() })
+    }
+}
+
+/// Why there is no telling whether it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Something else does not fit: the first record that shows it.
+    #[error("{}", .0.why)]
+    Misfit(Box<Misfit>),
+    /// It could not be judged.
+    #[error("{0}")]
+    Unreadable(String),
+}
+
+impl From<Box<Misfit>> for VerifyError {
+    fn from(misfit: Box<Misfit>) -> Self {
+        Self::Misfit(misfit)
+    }
+}
+
+impl From<rusqlite::Error> for VerifyError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+/// Opens a journal or a copy of one to be read, and leaves no trace beside it.
+fn open_to_read(path: &Path) -> Result<Connection, VerifyError> {
+    // Where a relay runs, or was killed, part of it lies in the write-ahead log.
+    if open::beside(path, "-wal").exists() {
+        return Ok(open::read_only(path)?);
+    }
+    let absolute = std::path::absolute(path).map_err(|error| VerifyError::Unreadable(error.to_string()))?;
+    let Some(text) = absolute.to_str() else {
+        return Err(VerifyError::Unreadable(format!("{} is no name that can be read", path.display())));
+    };
+    let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let conn = Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;")?;
+    Ok(conn)
+}
+
+/// Walks over a journal, or a copy of one, whether or not a relay runs with it. Holds a few hundred records in memory.
+///
+/// # Errors
+/// [`VerifyError::Misfit`] for the first record that does not fit; otherwise why it cannot be judged.
+pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> {
+    let conn = open_to_read(path)?;
+    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if version != SCHEMA {
+        return Err(VerifyError::Unreadable(format!(
+            "it is a journal of schema {version}, and this release reads {SCHEMA}: let the relay open it first"
+        )));
+    }
+    let structure: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    if structure != "ok" {
+        let first = structure.lines().next().unwrap_or_default();
+        return Err(Misfit::at(0, format!("the file is damaged: {first}")).into());
+    }
+    let through: i64 = conn.query_row("SELECT COALESCE(MAX(sequence), 0) FROM records", [], |row| row.get(0))?;
+    let mut walk = Walk {
+        follower: Follower::begin(&conn, 0)?,
+        through: through.cast_unsigned(),
+        expected,
+        found: Verified::default(),
+    };
+    while walk.slice(&conn)? {}
+    walk.conclude(&conn)
+}
+
+struct Walk<'a> {
+    follower: Follower,
+    through: Sequence,
+    expected: &'a [Link],
+    found: Verified,
+}
+
+impl Walk<'_> {
+    /// Verifies one slice; whether there was anything.
+    fn slice(&mut self, conn: &Connection) -> Result<bool, VerifyError> {
+        let moment = conn.unchecked_transaction()?;
+        self.follower.go_on(&moment)?;
+        let removed = number_of(&moment, key::REMOVED_THROUGH)?;
+        let salvaged = number_of(&moment, key::SALVAGED_THROUGH)?;
+        let pinned = retention::pinned(&moment, 1, removed)?;
+        let mut statement = moment.prepare_cached(&format!(
+            "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3"
+        ))?;
+        let range = [self.follower.passed().cast_signed(), self.through.cast_signed(), SLICE];
+        let mut rows = statement.query(range)?;
+        let before = self.found.records;
+        while let Some(row) = rows.next()? {
+            let sequence = number(row, 0)?;
+            let missing = self.follower.missing_before(sequence);
+            if !missing.is_empty() {
+                let last = missing.end - 1;
+                let which = if missing.start == last { "it is".to_owned() } else { format!("up to {last} they are") };
+                return Err(Misfit::at(missing.start, format!("missing: {which} not there")).into());
+            }
+            self.lost_before(sequence, removed, salvaged);
+            self.judge(row, sequence, removed, &pinned)?;
+        }
+        self.found.removed_through = removed;
+        Ok(self.found.records > before)
+    }
+
+    /// Counts what a salvage could not save.
+    fn lost_before(&mut self, sequence: Sequence, removed: Sequence, salvaged: Sequence) {
+        let from = self.follower.passed().max(removed) + 1;
+        self.found.lost += sequence.min(salvaged + 1).saturating_sub(from);
+    }
+
+    fn judge(
+        &mut self,
+        row: &rusqlite::Row<'_>,
+        sequence: Sequence,
+        removed: Sequence,
+        pinned: &BTreeSet<Sequence>,
+    ) -> Result<(), VerifyError> {
+        let misfit = |why: &str| -> VerifyError {
+            let accepted_at = row.get(3).ok().map(Timestamp::from_unix_micros);
+            Box::new(Misfit { id: row.get(1).ok(), accepted_at, ..*Misfit::at(sequence, why) }).into()
+        };
+        if sequence <= removed && !pinned.contains(&sequence) {
+            return Err(misfit("inserted: what had this place was removed, and nothing needs it"));
+        }
+        let digest = match accepted(row) {
+            Ok(accepted) => chain::digest(&accepted),
+            Err(error) if is_alteration(&error) => return Err(misfit("altered: a column is of another type")),
+            Err(error) => return Err(error.into()),
+        };
+        if row.get(4).ok() != Some(digest) {
+            return Err(misfit("altered: its digest is not that of what was accepted"));
+        }
+        if !link_fits(&mut self.follower, row)? {
+            return Err(misfit("inserted, moved, or put in the place of another: it does not follow the one before"));
+        }
+        if let Ok(link) = row.get(20) {
+            self.found.last = Some(Link { sequence, link });
+            self.found.compare(self.expected, Link { sequence, link }).map_err(|why| misfit(&why))?;
+        }
+        self.found.first.get_or_insert(sequence);
+        self.found.records += 1;
+        self.found.kept_from_before += u64::from(sequence <= removed);
+        Ok(())
+    }
+
+    /// What only the end tells.
+    fn conclude(mut self, conn: &Connection) -> Result<Verified, VerifyError> {
+        let moment = conn.unchecked_transaction()?;
+        let removed = number_of(&moment, key::REMOVED_THROUGH)?;
+        let removed_chain: Option<Hash> = read_meta(&moment, key::REMOVED_CHAIN)?;
+        if let Some(link) = removed_chain.filter(|_| removed > 0) {
+            let left = Link { sequence: removed, link };
+            self.found
+                .compare(self.expected, left)
+                .map_err(|why| Misfit::at(removed, format!("the link that was kept of it {why}")))?;
+            if self.found.last.is_none_or(|last| last.sequence <= removed) {
+                self.found.last = Some(left);
+            }
+        }
+        let end = self.found.last.map_or(0, |last| last.sequence);
+        let salvaged = number_of(&moment, key::SALVAGED_THROUGH)?;
+        let (newest, given) = moment.query_row(GIVEN, [], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+        let newest = newest.max(removed);
+        if newest < given.max(number_of(&moment, key::SEQUENCE_FLOOR)?) {
+            let why = "missing: the journal has given this place, and the chain ends before it";
+            return Err(Misfit::at(newest + 1, why).into());
+        }
+        if self.found.lost > 0 && !tells_of_loss(&moment)? {
+            let why = format!("missing: records up to {salvaged} are not there, and no gap record tells of it");
+            return Err(Misfit::at(salvaged, why).into());
+        }
+        self.found.miss(self.expected, removed, end)?;
+        Ok(self.found)
+    }
+}
+
+impl Verified {
+    /// Compares a link with what is expected of it.
+    fn compare(&mut self, expected: &[Link], found: Link) -> Result<(), String> {
+        for wanted in expected.iter().filter(|wanted| wanted.sequence == found.sequence) {
+            if wanted.link != found.link {
+                return Err("is not the one that was expected: it, or something before it, was written anew".to_owned());
+            }
+            if !self.compared.contains(&wanted.sequence) {
+                self.compared.push(wanted.sequence);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was expected and not met: behind the end it is missing, before the beginning it cannot be told.
+    fn miss(&mut self, expected: &[Link], removed: Sequence, end: Sequence) -> Result<(), Box<Misfit>> {
+        for wanted in expected.iter().filter(|wanted| !self.compared.contains(&wanted.sequence)) {
+            if wanted.sequence > end {
+                return Err(Misfit::at(wanted.sequence, format!("missing: it was expected, and the chain ends at {end}")));
+            }
+            if wanted.sequence > removed && self.lost == 0 {
+                return Err(Misfit::at(wanted.sequence, "missing: it was expected"));
+            }
+            self.not_compared.push(wanted.sequence);
+        }
+        Ok(())
+    }
+}
+
+fn number_of(conn: &Connection, key: &str) -> rusqlite::Result<u64> {
+    Ok(read_meta::<i64>(conn, key)?.unwrap_or(0).cast_unsigned())
+}
+
+/// The last record that is there, and the last that anything refers to.
+const GIVEN: &str = "SELECT COALESCE((SELECT MAX(sequence) FROM records), 0),
+    MAX(COALESCE((SELECT MAX(cursor) FROM destinations), 0), COALESCE((SELECT MAX(sequence) FROM dead_letters), 0),
+        COALESCE((SELECT MAX(last_sequence) FROM parents), 0))";
+
+/// Whether a gap record tells of a loss of the journal's.
+fn tells_of_loss(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM records
+        WHERE kind = ?1 AND instr(CAST(original AS TEXT), '\"journal_damaged\"') > 0)";
+    conn.query_row(sql, [RecordKind::Gap as i64], |row| row.get(0))
+}

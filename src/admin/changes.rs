@@ -4,6 +4,7 @@
 //! the journal is scanned by sequence, cheaply, by the outlines of its records; what lies in the time that was
 //! asked for is then read whole, and verified.
 
+mod chained;
 mod row;
 mod selection;
 mod stories;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{Office, Refusal, nameless, words};
 use crate::destination::envelope::envelope;
 use crate::destination::{Delivery, telling};
-use crate::event::{RecordKind, Sequence, Timestamp};
+use crate::event::{RecordKind, Sequence, StoredRecord, Timestamp};
 use crate::journal::{Outline, ReadRow};
 
 pub use row::ChangeRow;
@@ -75,6 +76,9 @@ pub enum ChangeForm {
     Rows,
     /// One envelope for each record.
     Envelopes,
+    /// The same, each with its place in the chain and what that is made of; what is left out, from the first that is
+    /// told to the end of the journal, is a place alone.
+    ChainedEnvelopes,
 }
 
 /// Where a page begins.
@@ -86,6 +90,9 @@ pub struct ChangePlace {
     pub through: Option<Sequence>,
     /// Records of change sets that go on in this page.
     pub held: Vec<Sequence>,
+    /// Whether a chain has begun on a page before.
+    #[serde(default)]
+    pub is_chained: bool,
 }
 
 /// A page of changes.
@@ -116,6 +123,8 @@ pub enum ChangeEntry {
     Row(Box<ChangeRow>),
     /// A record as an envelope: JSON.
     Envelope(String),
+    /// The place of a record that is not told: JSON.
+    Place(String),
 }
 
 impl ChangeEntry {
@@ -123,7 +132,7 @@ impl ChangeEntry {
         match self {
             Self::Story { what, .. } => what.len() + 64,
             Self::Row(row) => row.size(),
-            Self::Envelope(json) => json.len(),
+            Self::Envelope(json) | Self::Place(json) => json.len(),
         }
     }
 }
@@ -182,6 +191,20 @@ pub(super) fn said(delivery: &Delivery) -> String {
     words::escaped(&telling::sentence(delivery).to_string())
 }
 
+/// A record as an envelope that a terminal may have: inside of JSON the escaped form means the same.
+fn escaped_envelope(delivery: &Delivery) -> String {
+    let mut json = Vec::new();
+    envelope(delivery, &mut json);
+    words::escaped(&String::from_utf8_lossy(&json))
+}
+
+/// How a record looks in an export, as far as it can be told by what the chain holds of it: see
+/// [`crate::journal::verify::export::UNSEALED`].
+#[must_use]
+pub fn exported(record: StoredRecord) -> String {
+    escaped_envelope(&Delivery { record, environment: None })
+}
+
 /// Reads one page.
 pub(super) async fn page(office: &Office, asked: ChangesAsked) -> Result<ChangesPage, Refusal> {
     let ChangesAsked { selection, form, place, limit, nameless } = asked;
@@ -195,6 +218,8 @@ pub(super) async fn page(office: &Office, asked: ChangesAsked) -> Result<Changes
         page: ChangesPage::default(),
         stories: Stories::default(),
         bytes: 0,
+        is_chained: place.is_chained,
+        unchained: VecDeque::new(),
     };
     scan.hold(place.held).await?;
     let after = scan.run(place.after, through).await?;
@@ -203,7 +228,7 @@ pub(super) async fn page(office: &Office, asked: ChangesAsked) -> Result<Changes
         return Ok(scan.page);
     }
     let held = scan.stories.sequences();
-    scan.page.next = Some(ChangePlace { after, through: Some(through), held });
+    scan.page.next = Some(ChangePlace { after, through: Some(through), held, is_chained: scan.is_chained });
     Ok(scan.page)
 }
 
@@ -216,6 +241,10 @@ struct Scan<'a> {
     page: ChangesPage,
     stories: Stories,
     bytes: usize,
+    /// Whether the chain of what is told has begun.
+    is_chained: bool,
+    /// What is told and has no place in the chain yet.
+    unchained: VecDeque<(Sequence, String)>,
 }
 
 impl Scan<'_> {
@@ -258,6 +287,7 @@ impl Scan<'_> {
         outlines: &mut VecDeque<Outline>,
         mut after: Sequence,
     ) -> Result<Sequence, Refusal> {
+        let from = after;
         let most = self.limit.saturating_sub(self.page.entries.len()).clamp(1, CHUNK_ROWS);
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         while let Some(outline) = outlines.front() {
@@ -290,6 +320,9 @@ impl Scan<'_> {
             }
             self.tell_stories(Stories::pop);
         }
+        if self.form == ChangeForm::ChainedEnvelopes {
+            self.chain(from + 1, after).await?;
+        }
         Ok(after)
     }
 
@@ -311,12 +344,9 @@ impl Scan<'_> {
             ChangeForm::Stories if is_event => self.stories.push(delivery),
             ChangeForm::Stories => {}
             ChangeForm::Rows => self.add(ChangeEntry::Row(Box::new(ChangeRow::of(&delivery)))),
-            ChangeForm::Envelopes => {
-                let mut json = Vec::new();
-                envelope(&delivery, &mut json);
-                // Inside of JSON the escaped form means the same.
-                let json = words::escaped(&String::from_utf8_lossy(&json));
-                self.add(ChangeEntry::Envelope(json));
+            ChangeForm::Envelopes => self.add(ChangeEntry::Envelope(escaped_envelope(&delivery))),
+            ChangeForm::ChainedEnvelopes => {
+                self.unchained.push_back((delivery.record.sequence, escaped_envelope(&delivery)));
             }
         }
     }

@@ -43,6 +43,7 @@ use crate::telemetry::otlp::Counts;
 pub use acts::carry_out;
 pub use changes::{
     ChangeEntry, ChangeForm, ChangeNotes, ChangePlace, ChangeRow, ChangeSelection, ChangesAsked, ChangesPage,
+    exported,
 };
 pub use client::{CallError, call, listens};
 pub use command::{Answer, Command, Fault, Refusal};

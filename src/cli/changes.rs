@@ -45,6 +45,10 @@ pub(super) struct ChangesArgs {
     /// could not be read among them
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    /// Add to each record its place in the chain, and what is left out as a place alone, up to the end of the journal:
+    /// `audit-relay verify` tells of such an export whether it still is what was accepted. Only as `ndjson`
+    #[arg(long)]
+    with_chain: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -56,17 +60,17 @@ enum Format {
     Ndjson,
 }
 
-impl Format {
-    const fn form(self) -> ChangeForm {
-        match self {
-            Self::Table => ChangeForm::Stories,
-            Self::Csv => ChangeForm::Rows,
-            Self::Ndjson => ChangeForm::Envelopes,
+impl ChangesArgs {
+    fn form(&self) -> Result<ChangeForm, Failure> {
+        match (self.format, self.with_chain) {
+            (Format::Table, false) => Ok(ChangeForm::Stories),
+            (Format::Csv, false) => Ok(ChangeForm::Rows),
+            (Format::Ndjson, false) => Ok(ChangeForm::Envelopes),
+            (Format::Ndjson, true) => Ok(ChangeForm::ChainedEnvelopes),
+            (_, true) => Err(Failure::usage("--with-chain needs --format ndjson")),
         }
     }
-}
 
-impl ChangesArgs {
     fn selection(&self) -> Result<ChangeSelection, Failure> {
         let until = self.until;
         let day_before = || {
@@ -94,8 +98,9 @@ impl ChangesArgs {
 pub(super) fn run(args: &ChangesArgs) -> ExitCode {
     at_desk(&args.config, async |desk| {
         let selection = args.selection()?;
+        let form = args.form()?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let told = tell(desk, args.format, &selection, &mut out).await?;
+        let told = tell(desk, form, &selection, &mut out).await?;
         let Some(told) = told else { return Ok(ExitCode::SUCCESS) };
         if args.format == Format::Table {
             let _ = out.write_all(sum(&told, &selection).as_bytes());
@@ -116,22 +121,18 @@ struct Told {
 /// Tells page after page. Nothing comes back where nobody reads any more.
 async fn tell(
     desk: &Desk,
-    format: Format,
+    form: ChangeForm,
     selection: &ChangeSelection,
     out: &mut impl Write,
 ) -> Result<Option<Told>, Failure> {
     let mut told = Told::default();
     let mut place = Some(ChangePlace::default());
-    if format == Format::Csv && out.write_all(csv::record(ChangeRow::HEADER).as_bytes()).is_err() {
+    if form == ChangeForm::Rows && out.write_all(csv::record(ChangeRow::HEADER).as_bytes()).is_err() {
         return Ok(None);
     }
     while let Some(next) = place {
-        let asked = ChangesAsked {
-            selection: selection.clone(),
-            form: format.form(),
-            place: next,
-            ..ChangesAsked::default()
-        };
+        let asked =
+            ChangesAsked { selection: selection.clone(), form, place: next, ..ChangesAsked::default() };
         let Answer::Changes(page) = desk.ask(Command::Changes(asked)).await? else {
             return Err(Failure::mixed_up());
         };
@@ -151,7 +152,7 @@ fn line(entry: &ChangeEntry) -> String {
     match entry {
         ChangeEntry::Story { time, what, .. } => format!("{}  {what}\n", whole_seconds(*time)),
         ChangeEntry::Row(row) => csv::record(row.cells()),
-        ChangeEntry::Envelope(json) => format!("{json}\n"),
+        ChangeEntry::Envelope(json) | ChangeEntry::Place(json) => format!("{json}\n"),
     }
 }
 

@@ -20,6 +20,7 @@ mod send_test;
 mod service;
 mod signals;
 mod status;
+mod verify;
 
 use std::io::Write as _;
 
@@ -75,6 +76,8 @@ enum Command {
     Pause(pause::PauseArgs),
     /// Send to a destination again, at once, whatever it answered before.
     Resume(pause::ResumeArgs),
+    /// Tell whether a journal, a backup or an export still is what was accepted.
+    Verify(verify::VerifyArgs),
     /// Copy the journal to a file.
     Backup(backup::BackupArgs),
     /// Take in one file to its end, as if a source had tailed it.
@@ -163,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Pause(args) => pause::pause(&args),
         Command::Resume(args) => pause::resume(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Import(args) => import::run(&args),
     }

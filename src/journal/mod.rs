@@ -100,6 +100,7 @@ pub use destination_types::{
 pub use gaps::Gaps;
 pub use salvage::{Salvaged, salvage};
 pub use sealed::{Columns, Sealed};
+pub use shared::DATABASE;
 pub use types::{
     Act, ActKind, Advance, Append, AppendError, Appended, Fingerprint, IncarnationId, IncarnationRow,
     JournalError, JournalStatus, NewIncarnation, OpenError, OpenReport, OperatorError, Options, Outline,

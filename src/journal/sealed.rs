@@ -8,7 +8,8 @@ use super::rows::{RECORD_COLUMNS, accepted, is_alteration, namespace, number};
 use super::schema::{key, read_meta};
 use super::{Journal, JournalError};
 use crate::event::{
-    Entity, EntityKind, EventId, Framing, OrderKey, RecordKind, Sequence, StoredRecord, Timestamp, TraceContext,
+    Entity, EntityKind, EventId, Framing, OrderKey, RecordKind, Sequence, StoredRecord, Timestamp,
+    TraceContext,
 };
 
 /// A place in the chain. All hashes are SHA-256, in hexadecimal.
@@ -177,10 +178,10 @@ impl Columns {
             framing: Framing::from_stored(self.framing),
             original: self.original().to_vec(),
             detail: self.detail.clone(),
-            trace: self.traceparent.clone().map(|traceparent| TraceContext {
-                traceparent,
-                tracestate: self.tracestate.clone(),
-            }),
+            trace: self
+                .traceparent
+                .clone()
+                .map(|traceparent| TraceContext { traceparent, tracestate: self.tracestate.clone() }),
             origin: self.accepted(sequence).origin.origin(),
             known: None,
             change_set: None,

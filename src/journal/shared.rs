@@ -12,6 +12,9 @@ use super::reader::READERS;
 use super::running::RunningClock;
 use crate::event::Sequence;
 
+/// The name of a journal in its directory.
+pub const DATABASE: &str = "journal.db";
+
 /// The files of one data directory.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
@@ -26,7 +29,7 @@ impl Files {
     pub(super) fn new(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_path_buf(),
-            database: data_dir.join("journal.db"),
+            database: data_dir.join(DATABASE),
             wal: data_dir.join("journal.db-wal"),
             salvage_wanted: data_dir.join("journal.db.salvage-wanted"),
         }

@@ -127,7 +127,8 @@ fn open_to_read(path: &Path) -> Result<Connection, VerifyError> {
         return Err(VerifyError::Unreadable(format!("{} is no name that can be read", path.display())));
     };
     let text = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let conn = Connection::open_with_flags(format!("file:{text}?immutable=1"), flags)?;
     conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA cache_size = -2048;")?;
     Ok(conn)
@@ -150,7 +151,8 @@ pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> 
         let first = structure.lines().next().unwrap_or_default();
         return Err(Misfit::at(0, format!("the file is damaged: {first}")).into());
     }
-    let through: i64 = conn.query_row("SELECT COALESCE(MAX(sequence), 0) FROM records", [], |row| row.get(0))?;
+    let through: i64 =
+        conn.query_row("SELECT COALESCE(MAX(sequence), 0) FROM records", [], |row| row.get(0))?;
     let mut walk = Walk {
         follower: Follower::begin(&conn, 0)?,
         through: through.cast_unsigned(),
@@ -187,7 +189,8 @@ impl Walk<'_> {
             let missing = self.follower.missing_before(sequence);
             if !missing.is_empty() {
                 let last = missing.end - 1;
-                let which = if missing.start == last { "it is".to_owned() } else { format!("up to {last} they are") };
+                let which =
+                    if missing.start == last { "it is".to_owned() } else { format!("up to {last} they are") };
                 return Err(Misfit::at(missing.start, format!("missing: {which} not there")).into());
             }
             self.lost_before(sequence, removed, salvaged);
@@ -219,14 +222,18 @@ impl Walk<'_> {
         }
         let digest = match accepted(row) {
             Ok(accepted) => chain::digest(&accepted),
-            Err(error) if is_alteration(&error) => return Err(misfit("altered: a column is of another type")),
+            Err(error) if is_alteration(&error) => {
+                return Err(misfit("altered: a column is of another type"));
+            }
             Err(error) => return Err(error.into()),
         };
         if row.get(4).ok() != Some(digest) {
             return Err(misfit("altered: its digest is not that of what was accepted"));
         }
         if !link_fits(&mut self.follower, row)? {
-            return Err(misfit("inserted, moved, or put in the place of another: it does not follow the one before"));
+            return Err(misfit(
+                "inserted, moved, or put in the place of another: it does not follow the one before",
+            ));
         }
         if let Ok(link) = row.get(20) {
             self.found.last = Some(Link { sequence, link });
@@ -261,7 +268,8 @@ impl Walk<'_> {
             return Err(Misfit::at(newest + 1, why).into());
         }
         if self.found.lost > 0 && !tells_of_loss(&moment)? {
-            let why = format!("missing: records up to {salvaged} are not there, and no gap record tells of it");
+            let why =
+                format!("missing: records up to {salvaged} are not there, and no gap record tells of it");
             return Err(Misfit::at(salvaged, why).into());
         }
         self.found.miss(self.expected, removed, end)?;
@@ -274,7 +282,8 @@ impl Verified {
     fn compare(&mut self, expected: &[Link], found: Link) -> Result<(), String> {
         for wanted in expected.iter().filter(|wanted| wanted.sequence == found.sequence) {
             if wanted.link != found.link {
-                return Err("is not the one that was expected: it, or something before it, was written anew".to_owned());
+                return Err("is not the one that was expected: it, or something before it, was written anew"
+                    .to_owned());
             }
             if !self.compared.contains(&wanted.sequence) {
                 self.compared.push(wanted.sequence);
@@ -287,7 +296,10 @@ impl Verified {
     fn miss(&mut self, expected: &[Link], removed: Sequence, end: Sequence) -> Result<(), Box<Misfit>> {
         for wanted in expected.iter().filter(|wanted| !self.compared.contains(&wanted.sequence)) {
             if wanted.sequence > end {
-                return Err(Misfit::at(wanted.sequence, format!("missing: it was expected, and the chain ends at {end}")));
+                return Err(Misfit::at(
+                    wanted.sequence,
+                    format!("missing: it was expected, and the chain ends at {end}"),
+                ));
             }
             if wanted.sequence > removed && self.lost == 0 {
                 return Err(Misfit::at(wanted.sequence, "missing: it was expected"));

@@ -44,4 +44,5 @@ mod slack;
 mod story;
 mod tailing;
 mod tracing;
+mod verify;
 mod writers;

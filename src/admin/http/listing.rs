@@ -89,7 +89,7 @@ async fn page(office: &Office, asked: ChangesAsked) -> Result<Response, Refusal>
     let page = changes::page(office, asked).await?;
     let rows = page.entries.into_iter().filter_map(|entry| match entry {
         ChangeEntry::Row(row) => Some(*row),
-        ChangeEntry::Story { .. } | ChangeEntry::Envelope(_) => None,
+        ChangeEntry::Story { .. } | ChangeEntry::Envelope(_) | ChangeEntry::Place(_) => None,
     });
     let next = page.next.map(|next| Next { after: next.after, through: next.through });
     Ok(Json(Page { changes: rows.collect(), notes: page.notes, next }).into_response())
@@ -132,7 +132,7 @@ fn stream(office: Arc<Office>, question: Question, kind: &'static str, file: &'s
 fn line(entry: &ChangeEntry) -> String {
     match entry {
         ChangeEntry::Row(row) => csv::record(row.cells()),
-        ChangeEntry::Envelope(json) => format!("{json}\n"),
+        ChangeEntry::Envelope(json) | ChangeEntry::Place(json) => format!("{json}\n"),
         ChangeEntry::Story { .. } => String::new(),
     }
 }

@@ -127,7 +127,10 @@ impl Walk<'_> {
                 return Err(format!("missing: {next} should stand before it"));
             }
             if previous != Some(last.link) {
-                return Err("inserted, moved, or put in the place of another: it does not follow the one before".into());
+                return Err(
+                    "inserted, moved, or put in the place of another: it does not follow the one before"
+                        .into(),
+                );
             }
         }
         match previous {
@@ -176,7 +179,8 @@ fn first_difference(text: &str, right: &str) -> Result<Option<String>, String> {
 }
 
 fn after(change: &RawValue) -> Result<Option<String>, String> {
-    let change: Option<Fields> = serde_json::from_str(change.get()).map_err(|error| format!("altered: {error}"))?;
+    let change: Option<Fields> =
+        serde_json::from_str(change.get()).map_err(|error| format!("altered: {error}"))?;
     Ok(change.and_then(|mut change| change.remove("after")).map(|after| after.get().to_owned()))
 }
 

@@ -61,7 +61,7 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         }
         Err(VerifyError::Misfit(misfit)) => {
             if !args.json {
-                print(&format!("{name}: NOT what was accepted\n{}\n", words::escaped(&misfit_told(&misfit))));
+                print(&format!("{name} is NOT what was accepted\n{}\n", words::escaped(&misfit_told(&misfit))));
             }
             ExitCode::from(EXIT_FAILURE)
         }
@@ -90,7 +90,7 @@ fn verify(file: &Path, expected: &[Link]) -> Result<Verified, VerifyError> {
 
 /// What fits, in words.
 fn told(name: &str, verified: &Verified) -> String {
-    let mut text = format!("{name}: what was accepted\n");
+    let mut text = format!("{name} is what was accepted\n");
     let range = match (verified.first, verified.last) {
         (Some(first), Some(last)) => format!(", {first} to {}", last.sequence),
         _ => String::new(),

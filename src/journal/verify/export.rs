@@ -20,6 +20,10 @@ const MAX_LINE_BYTES: u64 = 256 << 20;
 pub const UNSEALED: [&str; 7] =
     ["journal", "source", "instance", "environment", "change", "summary", "change_set"];
 
+/// What an export must show, as acceptance fixed it.
+const SEALED: [&str; 10] =
+    ["spec", "id", "type", "timestamp", "received_at", "sequence", "namespace", "entity", "actor", "data"];
+
 #[derive(Deserialize)]
 struct Chained {
     chain: Sealed,
@@ -167,7 +171,8 @@ fn first_difference(text: &str, right: &str) -> Result<Option<String>, String> {
     for (name, value) in &right {
         let found = written.remove(name);
         let fits = match &found {
-            None => false,
+            // An older release may not have told it.
+            None => !SEALED.contains(&name.as_str()),
             Some(found) if name == "change" => after(found)? == after(value)?,
             Some(found) => UNSEALED.contains(&name.as_str()) || found.get() == value.get(),
         };

@@ -224,6 +224,7 @@ fn new_incarnation(source: SourceId) -> NewIncarnation {
         path: "/var/log/flipt/audit.log".to_owned(),
         inode: u64::MAX,
         position: 0,
+        read_from: 0,
         fingerprint: fingerprint(),
     }
 }

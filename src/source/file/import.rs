@@ -102,6 +102,7 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
                 path: path.to_string_lossy().into_owned(),
                 inode: file.metadata()?.ino(),
                 position: 0,
+                read_from: 0,
                 fingerprint: identity::fingerprint(&head, &[], 0),
             })?;
             (row, true)

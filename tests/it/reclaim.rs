@@ -188,7 +188,7 @@ fn what_is_delivered_is_given_back_and_the_file_is_known_all_the_same() {
     assert!(imported.starts_with("0 new records"), "{imported}");
     // What was delivered is replayed from the journal.
     let relay = place.run();
-    place.ask(&["replay", "--to", "out", "--since", "1h"]);
+    place.ask(&["replay", "--destination", "out", "--since", "1h"]);
     receiver.wait_until("everything comes once more", |received| {
         received.iter().flat_map(|request| request.envelopes()).count() == 6_000
     });
@@ -549,7 +549,7 @@ fn what_two_sources_read_is_given_back_when_both_have() {
         .replace("destinations:", "  other: {type: file, path: DIR/other/audit.log}\ndestinations:");
     let alike = two.replace("DIR/other", "DIR");
     place.configure(&alike);
-    let refused = place.command(&["check", "relay.yaml"]).output().unwrap();
+    let refused = place.command(&["check", "-c", "relay.yaml"]).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stdout) + String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("could read the same file"), "{said}");
 

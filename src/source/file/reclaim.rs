@@ -23,7 +23,7 @@ use super::follow::{Follow, Role};
 use super::identity::{WINDOW_BYTES, inode_of};
 use super::tailer::{Outcome, Tailer};
 use crate::config::plan::Reclaim;
-use crate::event::Sequence;
+use crate::event::{Framing, Sequence};
 use crate::journal::Passed;
 use crate::source::ReclaimStatus;
 
@@ -314,7 +314,11 @@ impl Tailer {
         if follow.space.is_refused(&metadata) || !follow.space.is_due(position) {
             return Ok(());
         }
-        let Some(known) = self.source.journal.passed(self.id, incarnation)? else { return Ok(()) };
+        let Some(mut known) = self.source.journal.passed(self.id, incarnation)? else { return Ok(()) };
+        if self.reading.framing == Framing::Cri {
+            // A line of two pieces may be accepted after one that begins behind it.
+            known.offset = None;
+        }
         let follow = &mut self.follows[index];
         let wanted = follow.space.wanted(&known, position);
         if let Some((source, read_to)) = known.elsewhere.filter(|(_, read_to)| *read_to < position) {

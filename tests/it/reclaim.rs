@@ -627,6 +627,11 @@ fn reclaim_says_what_a_file_system_cannot_do() {
     relay.wait_for_log("it is mounted read-only");
     place.append("flipt/audit.log", lines(500..1_000));
     wait_for_marks(&receiver, 1_000);
+    assert!(reclaim(&place)["held_up"].as_str().unwrap().contains("mounted read-only"));
+    // Nothing tells of another mount: a reload has it tried again.
+    mount(&["-o", "remount,bind,rw"], &place.path("log"));
+    relay.signal("HUP");
+    wait_for_hole(&place, most(length(&place.path("flipt/audit.log"))));
     let exit = relay.stop();
     assert!(exit.status.success());
     assert_eq!(exit.log.matches("is given back").count(), 1, "{}", exit.log);

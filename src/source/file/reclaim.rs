@@ -21,10 +21,10 @@ use rustix::io::Errno;
 use super::directory::looks_rotated;
 use super::follow::{Follow, Role};
 use super::identity::{WINDOW_BYTES, inode_of};
-use super::tailer::{Outcome, Tailer};
+use super::tailer::{Outcome, Pause, Tailer};
 use crate::config::plan::Reclaim;
 use crate::event::{Framing, Sequence};
-use crate::journal::Passed;
+use crate::journal::{JournalError, Passed};
 use crate::source::ReclaimStatus;
 
 /// What is given back at once, in bytes; more where the blocks of the file system are larger.
@@ -314,7 +314,12 @@ impl Tailer {
         if follow.space.is_refused(&metadata) || !follow.space.is_due(position) {
             return Ok(());
         }
-        let Some(mut known) = self.source.journal.passed(self.id, incarnation)? else { return Ok(()) };
+        let mut known = match self.source.journal.passed(self.id, incarnation) {
+            Ok(Some(known)) => known,
+            Err(JournalError::Closed) => return Err(Pause::Closed),
+            // No reason to stop reading.
+            Ok(None) | Err(JournalError::Io(_)) => return Ok(()),
+        };
         if self.reading.framing == Framing::Cri {
             // A line of two pieces may be accepted after one that begins behind it.
             known.offset = None;

@@ -14,6 +14,7 @@ mod migrating;
 mod model;
 mod opening;
 mod origins;
+mod passing;
 mod pushes;
 mod removing;
 mod replays;

@@ -538,6 +538,31 @@ fn a_hole_is_one_gap_and_the_next_whole_line_is_read() {
 }
 
 #[test]
+fn a_finished_file_that_ends_in_a_hole_ends_in_a_gap() {
+    let receiver = Receiver::start();
+    let place = Workplace::new();
+    configure(&place, "reclaim: off", &OUT.replace("URL", &receiver.url("/")));
+    place.write("cut.log", lines(0..2) + "half a line" + &"\0".repeat(50_000));
+    let said = place.ask(&["import", "cut.log", "--source", "flipt"]);
+    assert!(
+        said.starts_with("3 new records, 0 were journaled before; 1 of them could not be read"),
+        "{said}"
+    );
+    // A few are none.
+    place.write("few.log", lines(10..11) + "\0\0\0");
+    place.ask(&["import", "few.log", "--source", "flipt"]);
+    let relay = place.run();
+    wait_for_marks(&receiver, 5);
+    assert!(relay.stop().status.success());
+    let gap = "audit_relay.gap".to_owned();
+    let unparsed = "audit_relay.unparsed".to_owned();
+    assert_eq!(marks(&receiver), [mark(0), mark(1), gap, mark(10), unparsed]);
+    let told = &gaps(&receiver)[0];
+    let from = lines(0..2).len();
+    assert_eq!((&told["from"], &told["to"]), (&json!(from), &json!(from + 11 + 50_000)));
+}
+
+#[test]
 fn what_two_sources_read_is_given_back_when_both_have() {
     let receiver = Receiver::start();
     let place = place(&receiver);

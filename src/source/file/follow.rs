@@ -205,22 +205,24 @@ impl Follow {
         match holes::first_in(chunk) {
             None => self.lines.extend(chunk),
             Some(0) => {
-                let begin = self.lines.read_end();
-                let Some(end) = holes::end(&self.file, begin)? else { return Ok(false) };
-                match usize::try_from(end - begin) {
-                    Ok(few) if few < holes::MIN_HOLE_BYTES => self.lines.extend(&vec![0; few]),
-                    _ => self.pass_hole(end, reading),
-                }
+                let Some(end) = holes::end(&self.file, self.lines.read_end())? else { return Ok(false) };
+                self.take_nuls(end, reading);
             }
             Some(text) => self.lines.extend(&chunk[..text]),
         }
         Ok(!chunk.is_empty())
     }
 
-    fn pass_hole(&mut self, end: u64, reading: &Reading) {
-        // What waits for its end is cut off like an unfinished line.
-        self.lines.pass_hole(self.cri.joining_since(), end);
-        self.cri = CriJoiner::new(reading.max_event_bytes);
+    /// Takes in the NUL bytes up to `end`: as a hole, or as part of a line where they are few.
+    fn take_nuls(&mut self, end: u64, reading: &Reading) {
+        match usize::try_from(end - self.lines.read_end()) {
+            Ok(few) if few < holes::MIN_HOLE_BYTES => self.lines.extend(&vec![0; few]),
+            _ => {
+                // What waits for its end is cut off like an unfinished line.
+                self.lines.pass_hole(self.cri.joining_since(), end);
+                self.cri = CriJoiner::new(reading.max_event_bytes);
+            }
+        }
     }
 
     /// What is left of a file to which nothing will be added: its last, unfinished line, and its end.
@@ -230,7 +232,7 @@ impl Follow {
         let name = self.row.as_ref()?.name;
         let size = self.size();
         if size > self.lines.read_end() && matches!(holes::end(&self.file, self.lines.read_end()), Ok(None)) {
-            self.pass_hole(size, reading);
+            self.take_nuls(size, reading);
         }
         let mut records = Vec::new();
         if let Some((offset, line)) = self.lines.take_rest() {

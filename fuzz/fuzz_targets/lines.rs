@@ -60,6 +60,7 @@ fn check(limit: usize, expected: Option<(u64, &[u8])>, offset: u64, line: &Line<
     let (at, whole) = expected.expect("a line that is not there");
     assert_eq!(offset, at);
     match line {
+        Line::Hole { .. } => panic!("a hole that was not met"),
         Line::Whole(line) => {
             assert_eq!(*line, whole);
             assert!(line.len() <= limit);

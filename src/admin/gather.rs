@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::report::{DestinationReport, FileReport, JournalReport, RelayReport, Report, SourceReport};
+use super::report::{
+    DestinationReport, FileReport, JournalReport, ReclaimReport, RelayReport, Report, SourceReport,
+};
 use super::{Office, Standing, text, words};
 use crate::config::plan::{SourceKind, SourcePlan};
 use crate::delivery::{LaneState, LaneStatus};
@@ -305,6 +307,11 @@ fn followed(status: &SourceStatus) -> Vec<FileReport> {
         position: file.position,
         size_bytes: Some(file.size_bytes),
         renamed: file.renamed,
+        reclaim: file.reclaim.as_ref().map(|reclaim| ReclaimReport {
+            from: reclaim.from,
+            to: reclaim.to,
+            held_up: reclaim.held_up.as_deref().map(|why| words::brief(why, MAX_REASON)),
+        }),
     };
     status.files.iter().map(file).collect()
 }
@@ -316,6 +323,7 @@ fn left(book: &SourceBooks) -> Vec<FileReport> {
         path: path.clone(),
         position: *position,
         renamed: false,
+        reclaim: None,
     };
     book.files.iter().map(file).collect()
 }

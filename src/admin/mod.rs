@@ -59,8 +59,8 @@ pub use preview::{Glimpse, Preview};
 pub use readiness::Unready;
 pub use readings::Readings;
 pub use report::{
-    ConfigurationReport, DestinationReport, FileReport, Finding, JournalReport, RelayReport, ReloadReport,
-    Report, SourceReport,
+    ConfigurationReport, DestinationReport, FileReport, Finding, JournalReport, ReclaimReport, RelayReport,
+    ReloadReport, Report, SourceReport,
 };
 pub use text::{findings_text, trouble};
 pub use trial::{Trial, send_test};

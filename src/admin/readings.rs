@@ -160,6 +160,9 @@ impl Told {
         self.count(&of::SOURCE_IGNORED, &name, source.ignored);
         self.count(&of::SOURCE_REFUSED, &name, source.refused);
         self.count(&of::SOURCE_UNTAKEN, &name, source.untaken);
+        let reclaimed =
+            standing.sources.get(&source.name).map_or(0, |status| status.borrow().reclaimed_bytes);
+        self.count(&of::SOURCE_RECLAIMED, &name, reclaimed);
         self.label(&of::SOURCE_STALLED, &name, f64::from(source.stalled.is_some()));
         self.count(&of::SOURCE_BEHIND, &name, source.behind_bytes);
         self.moment(&of::SOURCE_LAST_EVENT, &name, source.last_event_at);

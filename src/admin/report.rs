@@ -137,6 +137,20 @@ pub struct FileReport {
     pub size_bytes: Option<u64>,
     /// Whether it was renamed or deleted since, and is read through its descriptor.
     pub renamed: bool,
+    /// What of its space was given back; absent where that is not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim: Option<ReclaimReport>,
+}
+
+/// What of the space of a file was given back to the file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReclaimReport {
+    /// The first byte of the hole.
+    pub from: u64,
+    /// The first byte after it; as `from` where nothing was given back.
+    pub to: u64,
+    /// Why no more is given back for now, beside destinations that are not as far.
+    pub held_up: Option<String>,
 }
 
 /// The journal.

@@ -266,7 +266,15 @@ fn sources(sources: &[SourceReport], now: Timestamp) -> String {
             if file.renamed {
                 line.push_str(", renamed or deleted since");
             }
+            if let Some(reclaim) = file.reclaim.as_ref().filter(|reclaim| reclaim.to > reclaim.from) {
+                let (from, to) = (number(reclaim.from), number(reclaim.to));
+                let given_back = bytes(reclaim.to - reclaim.from);
+                line.push_str(&format!(", {given_back} given back (bytes {from} to {to})"));
+            }
             files.push_str(&(line + "\n"));
+            if let Some(why) = file.reclaim.as_ref().and_then(|reclaim| reclaim.held_up.as_ref()) {
+                files.push_str(&format!("  {}: no space of {path} is given back: {why}\n", source.name));
+            }
         }
         for path in &source.absent {
             files.push_str(&format!(

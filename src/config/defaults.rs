@@ -74,9 +74,7 @@ impl Writer<'_> {
         let resolved = schema::resolve(root, property);
         let described = property.get("description").or_else(|| resolved.get("description"));
         if let Some(described) = described.and_then(Json::as_str) {
-            let later =
-                if property.get("x-later").is_some() { " (Not acted on yet in this version.)" } else { "" };
-            self.line(depth, &format!("# {}{later}", described.replace('\n', " ")));
+            self.line(depth, &format!("# {}", described.replace('\n', " ")));
         }
         if resolved.get("properties").is_some() {
             let mut inner = String::new();

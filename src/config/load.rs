@@ -68,7 +68,7 @@ pub struct Loaded {
     pub plan: Plan,
     /// What is allowed and perhaps not meant, and destinations that cannot start.
     pub warnings: Vec<Problem>,
-    /// What is accepted and not acted on yet.
+    /// What is accepted and worth a word.
     pub notes: Vec<Problem>,
     /// Samples that do not go where they must. They stop nothing but `check`.
     pub failed_tests: Vec<Problem>,
@@ -192,7 +192,6 @@ pub(crate) fn load_text(
         return Err(Problems::settled(problems, &files));
     }
     built.warnings.append(&mut found.missing);
-    built.notes.append(&mut found.notes);
     if options.references != References::Ignore {
         telemetry(&built.plan, options, &origins, &mut built.warnings, noted);
     }

@@ -187,6 +187,8 @@ pub struct FileSourcePlan {
     pub poll_interval: Duration,
     /// Whether to ask the system for changes, or to look.
     pub watch: WatchMode,
+    /// Whether the space of what was delivered is given back to the file system.
+    pub reclaim: Reclaim,
 }
 
 /// A source that takes pushes.
@@ -233,6 +235,15 @@ pub struct ProblemsPlan {
     pub after: Duration,
     /// How often it is told again while it lasts.
     pub repeat: Duration,
+}
+
+/// Whether the space of a file is given back (`reclaim`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reclaim {
+    /// Never: the file is only read.
+    Off,
+    /// By punching holes into it.
+    PunchHole,
 }
 
 /// How changes of files are noticed.

@@ -7,9 +7,6 @@ use super::raw::Raw;
 use super::raw::destination::{KIND_BATCHES, KIND_DEFAULTS};
 use super::scalars::{Name, Scalar};
 
-/// What is said of keys whose work comes with a later version.
-pub(super) const NOT_YET: &str = "this is accepted, and not acted on yet in this version";
-
 /// The schema as the walk reads it: with `x-…` keywords, references to secrets left out.
 pub(super) fn base() -> Value {
     let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<Raw>();
@@ -137,11 +134,10 @@ fn is_scalar(schema: &Value, definitions: &Value) -> bool {
         && schema.get("const").is_none()
 }
 
-/// Lets every scalar be a reference, tells what is not acted on yet, and takes the `x-…` keywords out.
+/// Lets every scalar be a reference, and takes the `x-…` keywords out.
 fn publish(schema: &mut Value, definitions: &Value, is_value: bool) {
     let scalar = is_value && is_scalar(schema, definitions);
     let Value::Object(object) = schema else { return };
-    let later = object.get("x-later").is_some();
     let many = object.get("x-many").is_some();
     let short = object.get("x-short").and_then(Value::as_str).map(str::to_owned);
     if object.contains_key("x-names") {
@@ -149,11 +145,6 @@ fn publish(schema: &mut Value, definitions: &Value, is_value: bool) {
         object.insert("propertyNames".into(), json!({ "pattern": pattern }));
     }
     object.retain(|key, _| !key.starts_with("x-"));
-    if later {
-        let said = object.get("description").and_then(Value::as_str).unwrap_or_default();
-        let said = format!("{said} (Accepted, and not acted on yet in this version.)");
-        object.insert("description".into(), said.trim_start().into());
-    }
     for (key, part) in object.iter_mut() {
         match (key.as_str(), part) {
             ("properties" | "$defs", Value::Object(parts)) => {

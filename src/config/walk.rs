@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use super::layers::{Merged, Origin, Variable};
 use super::problem::{Place, Problem, nearest};
 use super::scalars::{Name, Scalar, is_name};
-use super::schema::{self, NOT_YET};
+use super::schema;
 use super::secrets::References;
 use super::yaml::{Node, shown};
 
@@ -28,8 +28,6 @@ pub(super) struct Inputs<'a> {
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) problems: Vec<Problem>,
-    /// What is written and not acted on yet.
-    pub(super) notes: Vec<Problem>,
     /// Destinations that lack the value of a reference, and why.
     pub(super) blocked: BTreeMap<String, String>,
     /// Sources that lack what they check pushes by, and why.
@@ -54,7 +52,7 @@ pub(super) struct Spot<'v> {
 
 /// Walks over everything and returns what is right of it.
 pub(super) fn walk(inputs: &Inputs<'_>, file: &Node) -> (Json, Found) {
-    let mut walk = Walk { inputs, found: Found::default(), quiet: 0 };
+    let mut walk = Walk { inputs, found: Found::default() };
     let spot = Spot { value: &inputs.merged.value, node: Some(file), path: "" };
     let value = walk.value(inputs.schema, spot).unwrap_or_else(|| Json::Object(Map::new()));
     (value, walk.found)
@@ -63,8 +61,6 @@ pub(super) fn walk(inputs: &Inputs<'_>, file: &Node) -> (Json, Found) {
 pub(super) struct Walk<'a> {
     pub(super) inputs: &'a Inputs<'a>,
     pub(super) found: Found,
-    /// Above zero inside of what is not acted on yet: one note for all of it is enough.
-    quiet: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -125,11 +121,7 @@ impl<'a> Walk<'a> {
             self.problem(at, "not a type that there is", Some(&expected), near);
             return None;
         };
-        let later = usize::from(chosen.get("x-later").is_some());
-        self.quiet += later;
-        let value = self.object(chosen, dict, spot);
-        self.quiet -= later;
-        value
+        self.object(chosen, dict, spot)
     }
 
     /// A list that may be written as its only item.
@@ -187,15 +179,7 @@ impl<'a> Walk<'a> {
                 object.insert(key.clone(), any(value));
                 continue;
             }
-            let later = property.get("x-later").is_some() && self.is_written(at);
-            if later && self.quiet == 0 {
-                let note = self.place(at, true, NOT_YET, None, None);
-                self.found.notes.push(note);
-            }
-            self.quiet += usize::from(later);
-            let value = self.value(property, at);
-            self.quiet -= usize::from(later);
-            if let Some(value) = value {
+            if let Some(value) = self.value(property, at) {
                 object.insert(key.clone(), value);
             }
         }
@@ -258,17 +242,6 @@ impl<'a> Walk<'a> {
     /// The node of a key, unless the whole map stands in the environment.
     fn node_of<'v>(&self, spot: Spot<'v>, key: &str) -> Option<&'v Node> {
         spot.node.and_then(|node| node.child(key))
-    }
-
-    /// Whether a person wrote it, as opposed to a default.
-    fn is_written(&self, spot: Spot<'_>) -> bool {
-        spot.node.is_some_and(|node| !node.is_null())
-            || self.inputs.variables.iter().any(|variable| {
-                variable
-                    .path
-                    .strip_prefix(spot.path)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            })
     }
 
     pub(super) fn wrong_type(&mut self, schema: &Json, spot: Spot<'_>) -> Option<Json> {

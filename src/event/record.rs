@@ -251,6 +251,8 @@ pub enum GapReason {
     Truncated,
     /// The file was gone, and found under no other name.
     Missing,
+    /// The file has a hole: bytes that were given back to the file system, or never written.
+    Hole,
     /// The journal was damaged; some of its records could not be read.
     JournalDamaged,
 }

@@ -32,6 +32,7 @@
 //! | `push.rs` | acceptance of what was pushed, and of its repetitions |
 //! | `sources.rs` | sources, and the incarnations of their files |
 //! | `destinations.rs` | destinations: registered, adopted, orphaned, released |
+//! | `passed.rs` | how far all of them have come with a file |
 //! | `settle.rs` | what a lane commits |
 //! | `acked.rs` | what is settled beyond a cursor, as a bitmap |
 //! | `batches.rs` | batches on their way, which keep their ids over a restart |
@@ -60,6 +61,7 @@ mod lock;
 mod memory;
 mod open;
 mod outlines;
+mod passed;
 mod push;
 mod reader;
 mod replays;
@@ -98,6 +100,7 @@ pub use destination_types::{
     ReplayCommit, ReplayId, ReplayRow, ReplaySelection,
 };
 pub use gaps::Gaps;
+pub use passed::Passed;
 pub use salvage::{Salvaged, salvage};
 pub use sealed::{Columns, Sealed};
 pub use shared::DATABASE;

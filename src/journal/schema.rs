@@ -23,7 +23,7 @@ const READABLE_SINCE: i64 = 1;
 const ORIGINS_READABLE_SINCE: i64 = 4;
 
 /// Migration n leads from schema n to n + 1.
-pub(super) const MIGRATIONS: [&str; 4] = [FIRST, SECOND, THIRD, FOURTH];
+pub(super) const MIGRATIONS: [&str; 5] = [FIRST, SECOND, THIRD, FOURTH, FIFTH];
 
 const FIRST: &str = r"
 -- All times are microseconds since 1970 in UTC; all sequences are those of `records`.
@@ -290,6 +290,10 @@ CREATE TABLE imports (
 const FOURTH: &str = r"
 ALTER TABLE records ADD COLUMN origin_accepted_at INTEGER;  -- when the relay of origin_relay accepted it
 ALTER TABLE push_keys ADD COLUMN ids TEXT NOT NULL DEFAULT '';    -- of the records it gave, in order, by commas
+";
+
+const FIFTH: &str = r"
+ALTER TABLE incarnations ADD COLUMN read_from INTEGER NOT NULL DEFAULT 0;  -- what is before this byte was never read
 ";
 
 /// Keys of `meta`.

@@ -126,7 +126,7 @@ fn books(conn: &Connection) -> rusqlite::Result<Vec<SourceBooks>> {
 }
 
 const INCARNATION_COLUMNS: &str = "id, name, first_line_hash, ordinal, path, last_path, inode, position, head_len, \
-     head_hash, tail_len, tail_hash, grown_at, finished";
+     head_hash, tail_len, tail_hash, grown_at, finished, read_from";
 
 fn incarnation(row: &Row<'_>) -> rusqlite::Result<IncarnationRow> {
     Ok(IncarnationRow {
@@ -146,6 +146,7 @@ fn incarnation(row: &Row<'_>) -> rusqlite::Result<IncarnationRow> {
         },
         grown_at: Timestamp::from_unix_micros(row.get(12)?),
         finished: row.get(13)?,
+        read_from: number(row, 14)?,
     })
 }
 
@@ -169,8 +170,8 @@ fn create_incarnation(conn: &Connection, new: &NewIncarnation) -> rusqlite::Resu
     conn.query_row(
         &format!(
             "INSERT INTO incarnations (source, name, first_line_hash, ordinal, path, last_path, inode, position,
-               head_len, head_hash, tail_len, tail_hash, created_at, grown_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12) RETURNING {INCARNATION_COLUMNS}"
+               head_len, head_hash, tail_len, tail_hash, created_at, grown_at, read_from)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?12, ?13) RETURNING {INCARNATION_COLUMNS}"
         ),
         params![
             new.source.0,
@@ -185,6 +186,7 @@ fn create_incarnation(conn: &Connection, new: &NewIncarnation) -> rusqlite::Resu
             new.fingerprint.tail_len.cast_signed(),
             new.fingerprint.tail_hash,
             Timestamp::now().unix_micros(),
+            new.read_from.cast_signed(),
         ],
         incarnation,
     )

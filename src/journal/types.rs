@@ -95,6 +95,8 @@ pub struct IncarnationRow {
     pub position: u64,
     /// What it looks like up to the position.
     pub fingerprint: Fingerprint,
+    /// Nothing before this byte was ever read: reading began there.
+    pub read_from: u64,
     /// When it last grew, as far as was seen.
     pub grown_at: Timestamp,
     /// Whether nothing more is expected of it.
@@ -118,6 +120,9 @@ pub struct NewIncarnation {
     pub inode: u64,
     /// Where reading begins.
     pub position: u64,
+    /// What is before this byte is in no journal: as `position` where that was skipped, 0 where another incarnation
+    /// has it.
+    pub read_from: u64,
     /// What it looks like up to there.
     pub fingerprint: Fingerprint,
 }

@@ -14,7 +14,7 @@ use crate::journal::{Journal, JournalError};
 use crate::telemetry::traces::Tracer;
 
 pub use http::Listening;
-pub use status::{Absent, FileStatus, SourceStatus};
+pub use status::{Absent, FileStatus, ReclaimStatus, SourceStatus};
 
 /// A running source of any kind.
 pub struct RunningSource {
@@ -100,6 +100,9 @@ impl RunningSource {
             tokio::task::spawn_blocking(telling)
                 .await
                 .map_err(|error| JournalError::Io(error.to_string()))??;
+        }
+        if let Running::File(source) = &self.running {
+            source.reconsider();
         }
         self.plan = plan.clone();
         Ok(())

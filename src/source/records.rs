@@ -3,7 +3,8 @@
 use sha2::{Digest, Sha256};
 
 use crate::event::{
-    EventId, Framing, Keys, Namespace, NewRecord, OversizedDetail, RecordKind, UnparsedDetail,
+    EventId, Framing, GapDetail, Incarnation, Keys, Namespace, NewRecord, OversizedDetail, RecordKind,
+    UnparsedDetail,
 };
 use crate::flipt::{LineKind, read_line};
 
@@ -66,6 +67,13 @@ pub(super) fn oversized(
 pub(super) fn oversized_whole(id: Option<EventId>, whole: &[u8], framing: Framing) -> NewRecord {
     let head = &whole[..whole.len().min(OVERSIZED_KEPT_BYTES)];
     oversized(id, 0, head, whole.len() as u64, &Sha256::digest(whole).into(), framing)
+}
+
+/// What is missing, or may be, of the file called `name`.
+pub(super) fn gap(name: Incarnation, detail: &GapDetail) -> NewRecord {
+    let original = serde_json::to_vec(detail).unwrap_or_default();
+    let id = EventId::of_line(name, detail.from, &original);
+    bare(Some(id), RecordKind::Gap, detail.from, &original, Framing::Auto)
 }
 
 fn bare(id: Option<EventId>, kind: RecordKind, offset: u64, original: &[u8], framing: Framing) -> NewRecord {

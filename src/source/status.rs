@@ -16,6 +16,19 @@ pub struct FileStatus {
     pub size_bytes: u64,
     /// Whether it was renamed or deleted since, and is read through its descriptor.
     pub renamed: bool,
+    /// What of its space was given back; `None` where that is not asked for.
+    pub reclaim: Option<ReclaimStatus>,
+}
+
+/// What of the space of a file was given back to the file system.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReclaimStatus {
+    /// The first byte of the hole; never 0 once something was given back.
+    pub from: u64,
+    /// The first byte after it; as `from` where nothing was given back.
+    pub to: u64,
+    /// Why no more is given back for now, if that has a reason other than destinations that are not as far.
+    pub held_up: Option<String>,
 }
 
 /// A configured path at which there is nothing to read.
@@ -48,6 +61,8 @@ pub struct SourceStatus {
     pub stalled: Option<String>,
     /// How many records it has handed to the journal since it was started.
     pub records: u64,
+    /// How many bytes of its files it has given back to the file system since it was started.
+    pub reclaimed_bytes: u64,
     /// When it last handed a record to the journal.
     pub last_record_at: Option<Timestamp>,
 }

@@ -180,6 +180,9 @@ instruments! {
     SOURCE_UNTAKEN Counter "audit_relay_source_untaken_pushes" ["source"]
         "Pushes that could not be taken: too large, not readable, too late, or sent to another path. Flipt does not send them again: they are lost."
         "increase(audit_relay_source_untaken_pushes_total[15m]) > 0"
+    SOURCE_RECLAIMED Counter "audit_relay_source_reclaimed_bytes" ["source"]
+        "Bytes of its files that a source gave back to the file system since it was started (`reclaim: punch_hole`)."
+        "rate(audit_relay_source_reclaimed_bytes_total[15m])"
     SOURCE_STALLED Gauge "audit_relay_source_stalled" ["source"]
         "Whether a source does not go on."
         "audit_relay_source_stalled == 1"

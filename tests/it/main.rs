@@ -34,6 +34,7 @@ mod page;
 mod priming;
 mod problems;
 mod receivers;
+mod reclaim;
 mod reload;
 mod rotation;
 mod secrets;

@@ -341,6 +341,13 @@ fn source(source: &SourceReport, report: &Report) -> SourceView {
     for path in &source.absent {
         notes.push(format!("{} is not there yet", escaped(&path.to_string_lossy())));
     }
+    for file in &source.files {
+        let held_up = file.reclaim.as_ref().and_then(|reclaim| reclaim.held_up.as_deref());
+        notes.extend(held_up.map(|why| {
+            let path = escaped(&file.path.to_string_lossy());
+            format!("no space of {path} is given back: {}", brief(why, MAX_TEXT))
+        }));
+    }
     notes.extend(remedies::of_source(source).map(|fix| format!("fix: {fix}")));
     notes.extend(source.listening.map(|at| format!("listening on {at}")));
     notes.extend((source.untaken > 0).then(|| format!("{} not taken", pushes(source.untaken))));

@@ -1,7 +1,7 @@
 //! What people read, to the letter.
 
 use super::*;
-use crate::admin::report::FileReport;
+use crate::admin::report::{FileReport, ReclaimReport};
 use crate::journal::{Books, ReplayId, ReplaySelection};
 
 fn at(time: &str) -> Timestamp {
@@ -61,6 +61,7 @@ fn report(destinations: Vec<DestinationReport>) -> Report {
                 position: 1_234_567,
                 size_bytes: Some(1_234_567),
                 renamed: false,
+                reclaim: None,
             }],
             absent: Vec::new(),
             unreadable: Vec::new(),
@@ -145,6 +146,11 @@ fn trouble_comes_first() {
     };
     let mut report = report(vec![destination("archive", "file", 10_204, 0), blocked_siem(), slack]);
     report.orphans.push(old);
+    report.sources[0].files[0].reclaim = Some(ReclaimReport {
+        from: 65_536,
+        to: 1_114_112,
+        held_up: Some("Permission denied (os error 13)".to_owned()),
+    });
     report.verdict = verdict(&report);
     let text = report.to_string();
     assert_eq!(text, include_str!("golden/trouble.txt"), "\n{text}");

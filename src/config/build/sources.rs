@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Judge, intake};
-use crate::config::plan::{FileSourcePlan, ReadFrom, SourceKind, SourcePlan, WatchMode};
+use crate::config::plan::{FileSourcePlan, ReadFrom, Reclaim, SourceKind, SourcePlan, WatchMode};
 use crate::config::raw::Raw;
-use crate::config::raw::source::{FileSource, FramingWord, ReadFromWord, Source, SourceCommon, WatchWord};
+use crate::config::raw::source::{
+    FileSource, FramingWord, ReadFromWord, ReclaimWord, Source, SourceCommon, WatchWord,
+};
 use crate::config::secrets::References;
 use crate::event::Framing;
 
@@ -82,6 +84,10 @@ fn file(path: &str, source: &FileSource, judge: &mut Judge<'_>) -> FileSourcePla
             WatchWord::Auto => WatchMode::Auto,
             WatchWord::Poll => WatchMode::Poll,
         },
+        reclaim: match source.reclaim {
+            ReclaimWord::Off => Reclaim::Off,
+            ReclaimWord::PunchHole => Reclaim::PunchHole,
+        },
     }
 }
 
@@ -143,6 +149,16 @@ fn overlaps(plans: &BTreeMap<String, SourcePlan>, judge: &mut Judge<'_>) {
             let why = match (&one.kind, &other.kind) {
                 (SourceKind::File(a), SourceKind::File(b)) => {
                     let same = a.paths.iter().any(|a| b.paths.iter().any(|b| overlap(a, b)));
+                    for (name, file) in [(first, a), (second, b)] {
+                        if same && file.reclaim == Reclaim::PunchHole {
+                            let message = format!(
+                                "`{first}` and `{second}` could read the same file: what one gives back the other may \
+                                 not have read"
+                            );
+                            let path = format!("sources.{name}.reclaim");
+                            judge.problem(&path, &message, Some("a file of its own, or `off`"));
+                        }
+                    }
                     same.then(|| {
                         format!("it could read the same file as `{first}`: its events would come twice")
                     })

@@ -2,8 +2,7 @@
 //!
 //! Nothing is required of the types themselves, since the walk takes out what is wrong before they are
 //! read; `required` is said to the schema alone. `x-…` keywords of the schema speak to the walk:
-//! `x-scalar` names a form of text, `x-secret` what must not be written in place, `x-later` what is
-//! accepted and not acted on yet.
+//! `x-scalar` names a form of text, `x-secret` what must not be written in place.
 
 pub(in crate::config) mod common;
 pub(in crate::config) mod destination;

@@ -80,8 +80,8 @@ pub(in crate::config) struct FileSource {
     pub(in crate::config) poll_interval: Period,
     /// Whether to ask the system for changes, or to look.
     pub(in crate::config) watch: WatchWord,
-    /// Whether to give the space of what was delivered back to the disk, by punching holes.
-    #[schemars(extend("x-later" = true))]
+    /// Whether to give the space of what every destination has passed back to the file system, by punching holes into
+    /// the file: for a writer that never rotates it. From then on the journal alone holds those events.
     pub(in crate::config) reclaim: ReclaimWord,
 }
 

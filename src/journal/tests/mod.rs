@@ -14,6 +14,7 @@ mod migrating;
 mod model;
 mod opening;
 mod origins;
+mod passing;
 mod pushes;
 mod removing;
 mod replays;
@@ -224,6 +225,7 @@ fn new_incarnation(source: SourceId) -> NewIncarnation {
         path: "/var/log/flipt/audit.log".to_owned(),
         inode: u64::MAX,
         position: 0,
+        read_from: 0,
         fingerprint: fingerprint(),
     }
 }

@@ -4,13 +4,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::cri::{CriJoiner, Joined};
+use super::holes;
 use super::identity::{self, WINDOW_BYTES, read_at};
 use super::lines::{Line, LineBuffer};
-use crate::event::{EventId, Framing, Incarnation, NewRecord};
+use super::reclaim::Space;
+use crate::event::{EventId, Framing, GapDetail, GapReason, Incarnation, NewRecord};
 use crate::journal::{Advance, IncarnationRow};
 use crate::source::records;
 
@@ -62,6 +64,8 @@ pub(super) struct Follow {
     tail: Vec<u8>,
     lines: LineBuffer,
     cri: CriJoiner,
+    /// What of its space was given back.
+    pub(super) space: Space,
 }
 
 /// What one step of reading gave.
@@ -106,6 +110,7 @@ impl Follow {
             tail: Vec::new(),
             lines: LineBuffer::new(0, reading.max_event_bytes),
             cri: CriJoiner::new(reading.max_event_bytes),
+            space: Space::default(),
         })
     }
 
@@ -123,8 +128,9 @@ impl Follow {
             && head.len() as u64 >= print.head_len
             && identity::hash(&head[..usize::try_from(print.head_len).unwrap_or(0)]) == print.head_hash
             && tail.len() as u64 >= print.tail_len
-            && identity::hash(&tail[tail.len() - usize::try_from(print.tail_len).unwrap_or(0)..])
-                == print.tail_hash;
+            && (identity::hash(&tail[tail.len() - usize::try_from(print.tail_len).unwrap_or(0)..])
+                == print.tail_hash
+                || identity::was_punched(&self.file, &row)?);
         if same {
             self.position = row.position;
             self.lines = LineBuffer::new(row.position, reading.max_event_bytes);
@@ -143,6 +149,7 @@ impl Follow {
         self.tail.clear();
         self.lines = LineBuffer::new(0, reading.max_event_bytes);
         self.cri = CriJoiner::new(reading.max_event_bytes);
+        self.space = Space::default();
     }
 
     /// Its size in bytes now.
@@ -163,13 +170,13 @@ impl Follow {
         self.take_lines(name, reading, &mut taken);
         if taken.lines == 0 {
             let chunk = read_at(&self.file, self.lines.read_end(), CHUNK_BYTES)?;
-            if !chunk.is_empty() {
+            let has_more = self.take_in(&chunk, reading)?;
+            if has_more {
                 self.grown_at = Instant::now();
                 self.has_grown |= self.was_at_end;
             }
-            self.lines.extend(&chunk);
             self.take_lines(name, reading, &mut taken);
-            if chunk.is_empty() && taken.lines == 0 {
+            if !has_more && taken.lines == 0 {
                 self.was_at_end = true;
                 return Ok(if self.is_unchanged()? { Step::AtEnd } else { Step::Rewritten });
             }
@@ -192,14 +199,45 @@ impl Follow {
         })
     }
 
+    /// Takes in what was read, up to the next hole, or passes over one. False where there is nothing yet but NUL
+    /// bytes: what stands there may still come.
+    fn take_in(&mut self, chunk: &[u8], reading: &Reading) -> io::Result<bool> {
+        match holes::first_in(chunk) {
+            None => self.lines.extend(chunk),
+            Some(0) => {
+                let Some(end) = holes::end(&self.file, self.lines.read_end())? else { return Ok(false) };
+                self.take_nuls(end, reading);
+            }
+            Some(text) => self.lines.extend(&chunk[..text]),
+        }
+        Ok(!chunk.is_empty())
+    }
+
+    /// Takes in the NUL bytes up to `end`: as a hole, or as part of a line where they are few.
+    fn take_nuls(&mut self, end: u64, reading: &Reading) {
+        match usize::try_from(end - self.lines.read_end()) {
+            Ok(few) if few < holes::MIN_HOLE_BYTES => self.lines.extend(&vec![0; few]),
+            _ => {
+                // What waits for its end is cut off like an unfinished line.
+                self.lines.pass_hole(self.cri.joining_since(), end);
+                self.cri = CriJoiner::new(reading.max_event_bytes);
+            }
+        }
+    }
+
     /// What is left of a file to which nothing will be added: its last, unfinished line, and its end.
     ///
     /// The position stays before that line, so that, should more come after all, it is read as a whole.
     pub(super) fn finish(&mut self, reading: &Reading) -> Option<Batch> {
         let name = self.row.as_ref()?.name;
+        let size = self.size();
+        if size > self.lines.read_end() && matches!(holes::end(&self.file, self.lines.read_end()), Ok(None)) {
+            self.take_nuls(size, reading);
+        }
         let mut records = Vec::new();
         if let Some((offset, line)) = self.lines.take_rest() {
             match (reading.framing, line) {
+                (_, Line::Hole { end }) => records.push(hole(name, &self.path, offset, end)),
                 (Framing::Cri, Line::Whole(text)) => {
                     records.extend(
                         self.cri.push(offset, text).and_then(|joined| joined_record(name, &joined, reading)),
@@ -234,7 +272,7 @@ impl Follow {
     /// Whether the file is as long as what was read of it, and still holds, at its head and before the
     /// position, what stood there. Asked *after* reading: a truncation cannot be undone, so what was read
     /// before a good answer is genuine.
-    fn is_unchanged(&self) -> io::Result<bool> {
+    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
         if self.file.metadata()?.len() < self.lines.read_end() {
             return Ok(false);
         }
@@ -254,6 +292,7 @@ impl Follow {
             let Some((offset, line)) = self.lines.next_line() else { break };
             taken.lines += 1;
             let made = match (reading.framing, &line) {
+                (_, Line::Hole { end }) => Some(hole(name, &self.path, offset, *end)),
                 (Framing::Cri, Line::Whole(text)) => match self.cri.push(offset, text) {
                     Some(joined) => joined_record(name, &joined, reading),
                     None => continue,
@@ -287,7 +326,17 @@ fn record(name: Incarnation, offset: u64, line: &Line<'_>, reading: &Reading) ->
             let id = EventId::of_line(name, offset, head);
             Some(records::oversized(Some(id), offset, head, *length_bytes, sha256, reading.framing))
         }
+        Line::Hole { .. } => None, // its record is no line's
     }
+}
+
+/// The record of a hole, with the lines that it cut.
+fn hole(name: Incarnation, path: &Path, from: u64, to: u64) -> NewRecord {
+    let path = path.to_string_lossy().into_owned();
+    let message = format!(
+        "{path} has a hole: lines between byte {from} and byte {to} were given back to the file system, or never written"
+    );
+    records::gap(name, &GapDetail { reason: GapReason::Hole, path: Some(path), from, to: Some(to), message })
 }
 
 fn joined_record(name: Incarnation, joined: &Joined, reading: &Reading) -> Option<NewRecord> {

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use sha2::{Digest, Sha256};
 
 use super::follow::Reading;
+use super::holes;
 use super::lines::OVERSIZED_KEPT_BYTES;
 use crate::event::EventId;
 use crate::flipt::{LineKind, read_line};
@@ -87,7 +88,16 @@ pub(super) fn holds(file: &File, size: u64, row: &IncarnationRow) -> io::Result<
         Ok(bytes.len() as u64 == length && Sha256::digest(&bytes)[..] == hash[..])
     };
     Ok(part(0, print.head_len, &print.head_hash)?
-        && part(row.position.saturating_sub(print.tail_len), print.tail_len, &print.tail_hash)?)
+        && (part(row.position.saturating_sub(print.tail_len), print.tail_len, &print.tail_hash)?
+            || was_punched(file, row)?))
+}
+
+/// Whether what stood before the position of `row` was given back to the file system since: an older journal was put
+/// back. The head, which never is, has to tell then.
+pub(super) fn was_punched(file: &File, row: &IncarnationRow) -> io::Result<bool> {
+    let print = &row.fingerprint;
+    Ok(print.head_len == WINDOW_BYTES as u64
+        && holes::touch(file, row.position.saturating_sub(print.tail_len), row.position)?)
 }
 
 /// Finds out which of `rows` (newest first) a file is.

@@ -11,7 +11,7 @@ use super::FileSource;
 use super::follow::{Batch, Follow, Role, Step};
 use super::identity::{self, IdentifyError, Identity, WINDOW_BYTES, identify, read_at};
 use crate::config::plan::{Plan, SourceKind};
-use crate::event::{NewRecord, RecordKind};
+use crate::event::{GapDetail, NewRecord, RecordKind};
 use crate::journal::{Append, AppendError, IncarnationRow, Journal, JournalError, NewIncarnation};
 use crate::telemetry::traces::Tracer;
 
@@ -102,6 +102,7 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
                 path: path.to_string_lossy().into_owned(),
                 inode: file.metadata()?.ino(),
                 position: 0,
+                read_from: 0,
                 fingerprint: identity::fingerprint(&head, &[], 0),
             })?;
             (row, true)
@@ -109,6 +110,8 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     };
     let path_buf = path.to_path_buf();
     let mut follow = Follow::new(file, path_buf.clone(), path_buf, Role::Copy, &reading)?;
+    // What of it was given back since is in the journal.
+    let journaled_to = if is_new { 0 } else { row.position };
     // From the first byte, whatever was read of it before: ids decide what is new.
     let from_the_start = identity::fingerprint(&head, &[], 0);
     if !follow.adopt(IncarnationRow { position: 0, fingerprint: from_the_start, ..row }, &reading)? {
@@ -118,6 +121,7 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
     let mut hand_over = |batch: Batch| -> Result<(), ImportError> {
         let Batch { mut records, advance, ignored } = batch;
         imported.ignored += ignored;
+        records.retain(|record| !is_gap_before(record, journaled_to));
         imported.unreadable +=
             records.iter().filter(|record| record.kind != RecordKind::Event).count() as u64;
         if journal_only {
@@ -140,6 +144,13 @@ pub fn import(source: &FileSource, path: &Path, journal_only: bool) -> Result<Im
         hand_over(batch)?;
     }
     Ok(imported)
+}
+
+/// Whether a record tells of a gap in what the journal has.
+fn is_gap_before(record: &NewRecord, journaled_to: u64) -> bool {
+    let gap = || serde_json::from_slice::<GapDetail>(&record.original).ok();
+    record.kind == RecordKind::Gap
+        && gap().and_then(|gap| gap.to).is_some_and(|missing_to| missing_to <= journaled_to)
 }
 
 /// The word in a record's detail by which lanes pass it over.

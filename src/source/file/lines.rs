@@ -21,6 +21,11 @@ pub enum Line<'a> {
         /// SHA-256 of the whole of it.
         sha256: [u8; 32],
     },
+    /// None that could be read: a hole, the line that it cut off, and what follows it up to the next newline.
+    Hole {
+        /// The first byte after it.
+        end: u64,
+    },
 }
 
 /// Bytes that were read and are not yet a line.
@@ -37,6 +42,8 @@ pub struct LineBuffer {
     /// Up to here `bytes` holds no newline.
     scanned: usize,
     long: Option<LongLine>,
+    /// While what follows a hole goes by: where the line that the hole cut off begins.
+    hole: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -49,7 +56,16 @@ impl LineBuffer {
     /// An empty buffer for a file that is read from `start`.
     pub fn new(start: u64, max_line_bytes: usize) -> Self {
         let kept_bytes = OVERSIZED_KEPT_BYTES.min(max_line_bytes);
-        Self { max_line_bytes, kept_bytes, start, bytes: Vec::new(), consumed: 0, scanned: 0, long: None }
+        Self {
+            max_line_bytes,
+            kept_bytes,
+            start,
+            bytes: Vec::new(),
+            consumed: 0,
+            scanned: 0,
+            long: None,
+            hole: None,
+        }
     }
 
     /// The file offset at which the next unread byte lies.
@@ -62,7 +78,15 @@ impl LineBuffer {
 
     /// The file offset of the first byte that was not handed out as part of a line.
     pub fn line_start(&self) -> u64 {
-        self.start + self.consumed as u64
+        self.hole.unwrap_or(self.start + self.consumed as u64)
+    }
+
+    /// Passes over a hole that begins where reading stands and ends at `end`. What it cut off begins at `since` where
+    /// that is before the line.
+    pub fn pass_hole(&mut self, since: Option<u64>, end: u64) {
+        let line_start = self.line_start();
+        let since = since.map_or(line_start, |since| since.min(line_start));
+        *self = Self { hole: Some(since), ..Self::new(end, self.max_line_bytes) };
     }
 
     /// Takes bytes that follow what was taken before.
@@ -90,6 +114,9 @@ impl LineBuffer {
 
     /// The next whole line and the offset of its first byte; `None` until more bytes come.
     pub fn next_line(&mut self) -> Option<(u64, Line<'_>)> {
+        if let Some(since) = self.hole {
+            return self.end_hole().map(|end| (since, Line::Hole { end }));
+        }
         if self.long.is_some() {
             return self.end_long_line();
         }
@@ -119,8 +146,26 @@ impl LineBuffer {
         if length == 0 {
             return None;
         }
+        if let Some(since) = self.hole {
+            let end = self.read_end();
+            *self = Self::new(end, self.max_line_bytes);
+            return Some((since, Line::Hole { end }));
+        }
         self.extend(b"\n");
         self.next_line()
+    }
+
+    /// After a hole: lets everything go by up to a newline. Gives the first byte after that, once it came.
+    fn end_hole(&mut self) -> Option<u64> {
+        let Some(at) = self.bytes.iter().position(|byte| *byte == b'\n') else {
+            self.start += self.bytes.len() as u64;
+            self.bytes.clear();
+            return None;
+        };
+        self.hole = None;
+        self.consumed = at + 1;
+        self.scanned = self.consumed;
+        Some(self.line_start())
     }
 
     fn begin_long_line(&mut self) {
@@ -189,6 +234,7 @@ mod tests {
                 assert!(head.len() <= OVERSIZED_KEPT_BYTES);
                 (offset, *length_bytes, *sha256)
             }
+            Line::Hole { end } => (offset, end - offset, [0; 32]),
         }
     }
 
@@ -226,6 +272,42 @@ mod tests {
             }
             prop_assert_eq!(cut(&content, &chunks, 128 * 1024), expected(&content));
         }
+    }
+
+    #[test]
+    fn a_hole_takes_the_line_that_it_cut_and_the_rest_of_the_one_it_ends_in() {
+        let mut buffer = LineBuffer::new(0, 128 * 1024);
+        buffer.extend(b"one\ntw");
+        assert_eq!(buffer.next_line(), Some((0, Line::Whole(b"one"))));
+        assert_eq!(buffer.next_line(), None);
+        buffer.pass_hole(None, 10_000);
+        assert_eq!((buffer.line_start(), buffer.read_end()), (4, 10_000));
+        for _ in 0..3 {
+            buffer.extend(&[b'x'; 100_000]);
+            assert_eq!(buffer.next_line(), None);
+            assert!(buffer.bytes.is_empty());
+        }
+        // A second hole before the first whole line is the same one.
+        buffer.pass_hole(Some(3), 400_000);
+        buffer.extend(b"rest\nnext\nlast");
+        assert_eq!(buffer.next_line(), Some((3, Line::Hole { end: 400_005 })));
+        assert_eq!(buffer.next_line(), Some((400_005, Line::Whole(b"next"))));
+        assert_eq!(buffer.next_line(), None);
+        buffer.pass_hole(None, 500_000);
+        buffer.extend(b"no newline");
+        assert_eq!(buffer.take_rest(), Some((400_010, Line::Hole { end: 500_010 })));
+        assert_eq!(buffer.take_rest(), None);
+    }
+
+    #[test]
+    fn a_long_line_that_a_hole_cuts_is_part_of_it() {
+        let mut buffer = LineBuffer::new(0, 1_000);
+        buffer.extend(&[b'x'; 5_000]);
+        assert_eq!(buffer.next_line(), None);
+        buffer.pass_hole(None, 70_000);
+        buffer.extend(b"\nnext\n");
+        assert_eq!(buffer.next_line(), Some((0, Line::Hole { end: 70_001 })));
+        assert_eq!(buffer.next_line(), Some((70_001, Line::Whole(b"next"))));
     }
 
     #[test]

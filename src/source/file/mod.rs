@@ -9,9 +9,11 @@
 pub mod cri;
 mod directory;
 mod follow;
+mod holes;
 mod identity;
 mod import;
 pub mod lines;
+mod reclaim;
 mod survey;
 mod tailer;
 #[cfg(test)]
@@ -111,6 +113,11 @@ impl RunningFileSource {
     #[must_use]
     pub fn watch_status(&self) -> published::Receiver<SourceStatus> {
         self.status.clone()
+    }
+
+    /// The configuration was applied once more: what was refused about its files is tried again.
+    pub fn reconsider(&self) {
+        let _ = self.signals.send(Signal::Reconsider);
     }
 
     /// Ends with what is being committed: another goes on from there. Only what nobody else could open any more is

@@ -191,7 +191,7 @@ impl Tailer {
             Identity::New(_) => {
                 let skip = !self.started && self.source.plan.read_from == ReadFrom::End;
                 let position = if skip { identity::last_line_end(&file, size)? } else { 0 };
-                self.begin(index, position)
+                self.begin(index, position, position)
             }
         }
     }
@@ -208,7 +208,7 @@ impl Tailer {
         let file = self.follows[index].file.try_clone()?;
         let size = file.metadata()?.len();
         if identity::holds(&file, size, &row)? {
-            self.begin(index, row.position)?;
+            self.begin(index, row.position, 0)?;
         } else {
             self.begin_after_earlier(index, &row)?;
         }
@@ -227,15 +227,16 @@ impl Tailer {
         let size = file.metadata()?.len();
         let end = identity::last_line_end(&file, size)?;
         if size < row.position && self.is_earlier_state(&file, row)? {
-            return self.begin(index, end);
+            return self.begin(index, end, 0);
         }
         self.must_look_again = true;
         Ok(())
     }
 
-    /// Begins a new incarnation for a followed file, at `position`.
-    fn begin(&mut self, index: usize, position: u64) -> Outcome<()> {
-        let row = self.create(&self.follows[index].file, &self.follows[index].slot, position)?;
+    /// Begins a new incarnation for a followed file, at `position`; what is before `read_from` is skipped, the rest
+    /// was read under another name.
+    fn begin(&mut self, index: usize, position: u64, read_from: u64) -> Outcome<()> {
+        let row = self.create(&self.follows[index].file, &self.follows[index].slot, position, read_from)?;
         match row {
             Some(row) => {
                 self.rows.insert(0, row.clone());
@@ -253,7 +254,13 @@ impl Tailer {
     }
 
     /// The row of a new incarnation for a file; `None` while it has no whole line.
-    fn create(&self, file: &File, slot: &Path, position: u64) -> Outcome<Option<IncarnationRow>> {
+    fn create(
+        &self,
+        file: &File,
+        slot: &Path,
+        position: u64,
+        read_from: u64,
+    ) -> Outcome<Option<IncarnationRow>> {
         let head = read_at(file, 0, WINDOW_BYTES)?;
         let Some(first_line) = identity::first_line(&head) else { return Ok(None) };
         let tail_from = position.saturating_sub(WINDOW_BYTES as u64);
@@ -266,6 +273,7 @@ impl Tailer {
             path: slot.to_string_lossy().into_owned(),
             inode: file.metadata()?.ino(),
             position,
+            read_from,
             fingerprint: identity::fingerprint(&head, &tail, position),
         })?;
         Ok(Some(row))
@@ -460,7 +468,7 @@ impl Tailer {
         // What was rotated before the relay first came is left alone (`import` takes it in), but a writer
         // may still hold it: what is added from now on is read.
         let position = if self.started { 0 } else { identity::last_line_end(&file, file.metadata()?.len())? };
-        let Some(row) = self.create(&file, &slot, position)? else { return Ok(()) };
+        let Some(row) = self.create(&file, &slot, position, position)? else { return Ok(()) };
         self.rows.insert(0, row.clone());
         if !self.started && modified.elapsed().is_ok_and(|age| age >= self.source.plan.rotated_idle) {
             return self.close_row(&row, Vec::new());

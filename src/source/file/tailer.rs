@@ -12,13 +12,12 @@ use tokio::sync::{oneshot, watch};
 use super::FileSource;
 use super::follow::{Batch, Follow, Reading, Role, Step};
 use super::identity::{self, IdentifyError, WINDOW_BYTES, read_at};
+use super::reclaim;
 use super::watch::{Signal, Watch};
 use crate::config::plan::WatchMode;
-use crate::event::{
-    EventId, Framing, GapDetail, GapReason, Keys, Namespace, NewRecord, RecordKind, Timestamp,
-};
+use crate::event::{GapDetail, GapReason, NewRecord, RecordKind, Timestamp};
 use crate::journal::{Advance, Append, AppendError, Appended, IncarnationRow, JournalError, SourceId};
-use crate::source::{FileStatus, SourceStatus};
+use crate::source::{FileStatus, SourceStatus, records};
 use crate::telemetry::logs::payload;
 use crate::telemetry::traces::Accepting;
 
@@ -92,6 +91,8 @@ pub(super) struct Tailer {
     pub(super) said: BTreeSet<String>,
     pub(super) watch: Watch,
     pub(super) status: watch::Sender<SourceStatus>,
+    /// No round of giving space back before this.
+    pub(super) next_reclaim: Option<Instant>,
     /// Whether another is to take over.
     pub(super) leaving: Arc<AtomicBool>,
 }
@@ -119,6 +120,7 @@ impl Tailer {
             said: BTreeSet::new(),
             watch,
             status,
+            next_reclaim: None,
             leaving: Arc::default(),
             source,
         })
@@ -155,6 +157,7 @@ impl Tailer {
                     }
                     Ok(Signal::Moved) => look = true,
                     Ok(Signal::Written) => {}
+                    Ok(Signal::Reconsider) => self.reconsider_reclaim(),
                     Err(RecvTimeoutError::Timeout) => look = true,
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -172,11 +175,12 @@ impl Tailer {
 
     fn interval(&self) -> Duration {
         let unseen = self.follows.iter().any(|follow| follow.role != Role::Current);
-        match (&self.watch.polling, unseen) {
+        let interval = match (&self.watch.polling, unseen) {
             (Some(_), _) => self.source.plan.poll_interval,
             (None, true) => UNSEEN_INTERVAL,
             (None, false) => SAFETY_INTERVAL,
-        }
+        };
+        if self.awaits_reclaim() { interval.min(reclaim::INTERVAL) } else { interval }
     }
 
     /// One turn: look around if asked to, read everything to its end, until nothing changes any more.
@@ -192,7 +196,7 @@ impl Tailer {
             }
             if !look {
                 self.retire_idle()?;
-                return Ok(());
+                return self.reclaim();
             }
         }
     }
@@ -234,7 +238,12 @@ impl Tailer {
             }
             match self.follows[index].step(&self.reading)? {
                 Step::AtEnd => break,
-                Step::Batch(batch) => self.submit(batch)?,
+                Step::Batch(batch) => {
+                    self.tell_gaps(&batch.records);
+                    self.submit(batch)?;
+                    // A file may grow faster than it is read, and its end never come.
+                    self.reclaim()?;
+                }
                 Step::Rewritten => {
                     self.settle()?;
                     self.rewritten(index)?;
@@ -410,26 +419,22 @@ impl Tailer {
             from = row.position,
             "gap: {message}"
         );
-        let detail =
-            GapDetail { reason, path: Some(row.last_path.clone()), from: row.position, to: None, message };
-        let original = serde_json::to_vec(&detail).unwrap_or_default();
-        let gap = NewRecord {
-            id: Some(EventId::of_line(row.name, row.position, &original)),
-            kind: RecordKind::Gap,
-            offset: row.position,
-            framing: Framing::Auto,
-            original,
-            detail: None,
-            event_time: None,
-            keys: Keys::barrier(Namespace::None),
-            news: None,
-            trace: None,
-            origin: None,
-        };
+        let path = Some(row.last_path.clone());
+        let detail = GapDetail { reason, path, from: row.position, to: None, message };
+        let gap = records::gap(row.name, &detail);
         self.close_row(row, vec![gap])
     }
 
     // === telling ===
+
+    /// Tells of what a batch says is missing; once, however often it is handed over.
+    fn tell_gaps(&mut self, records: &[NewRecord]) {
+        for record in records.iter().filter(|record| record.kind == RecordKind::Gap) {
+            if let Ok(gap) = serde_json::from_slice::<GapDetail>(&record.original) {
+                self.say_error_once(format!("gap: {}", gap.message));
+            }
+        }
+    }
 
     fn publish(&mut self, stalled: Option<&str>) {
         if let Some(reason) = stalled {
@@ -445,6 +450,7 @@ impl Tailer {
                 position: follow.row.as_ref().map_or(0, |row| row.position),
                 size_bytes: follow.size(),
                 renamed: follow.role != Role::Current,
+                reclaim: self.reclaims().then(|| follow.space.status()),
             })
             .collect();
         self.status.send_modify(|status| {

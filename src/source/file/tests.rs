@@ -1,7 +1,7 @@
 //! What a source does when another takes over from it.
 
 use super::*;
-use crate::config::plan::{ReadFrom, WatchMode};
+use crate::config::plan::{ReadFrom, Reclaim, WatchMode};
 use crate::event::Framing;
 use crate::journal::Options;
 
@@ -29,6 +29,7 @@ fn source(dir: &std::path::Path) -> FileSource {
             include_rotated: false,
             poll_interval: Duration::from_secs(1),
             watch: WatchMode::Auto,
+            reclaim: Reclaim::Off,
         },
         tracer: crate::telemetry::traces::Tracer::default(),
         data_dir: options.data_dir.clone(),

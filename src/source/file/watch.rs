@@ -20,6 +20,8 @@ pub(super) enum Signal {
     Written,
     /// Files came, went or were renamed.
     Moved,
+    /// Try again what was refused.
+    Reconsider,
     /// Read to the end, keep on for a while, and stop.
     Stop {
         /// How long to keep on.

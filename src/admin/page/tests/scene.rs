@@ -160,6 +160,7 @@ fn source(name: &str, last: Option<&str>) -> SourceReport {
             position: 0,
             size_bytes: Some(0),
             renamed: false,
+            reclaim: None,
         }],
         absent: Vec::new(),
         unreadable: Vec::new(),

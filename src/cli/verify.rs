@@ -61,7 +61,10 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         }
         Err(VerifyError::Misfit(misfit)) => {
             if !args.json {
-                print(&format!("{name} is NOT what was accepted\n{}\n", words::escaped(&misfit_told(&misfit))));
+                print(&format!(
+                    "{name} is NOT what was accepted\n{}\n",
+                    words::escaped(&misfit_told(&misfit))
+                ));
             }
             ExitCode::from(EXIT_FAILURE)
         }

@@ -7,6 +7,7 @@
 pub mod export;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags};
@@ -16,7 +17,7 @@ use super::open;
 use super::retention;
 use super::rows::{RECORD_COLUMNS, accepted, is_alteration, link_fits, number};
 use super::schema::{SCHEMA, key, read_meta};
-use crate::event::{RecordKind, Sequence, Timestamp};
+use crate::event::{GapDetail, GapReason, RecordKind, Sequence, Timestamp};
 
 /// Records in one slice of the walk: between two, a relay that runs may take its journal further.
 const SLICE: i64 = 500;
@@ -153,9 +154,15 @@ pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> 
     }
     let through: i64 =
         conn.query_row("SELECT COALESCE(MAX(sequence), 0) FROM records", [], |row| row.get(0))?;
+    let before_all: i64 =
+        conn.query_row("SELECT COUNT(*) FROM records WHERE sequence < 1", [], |row| row.get(0))?;
+    if before_all > 0 {
+        return Err(Misfit::at(0, "inserted: a record stands before the first").into());
+    }
     let mut walk = Walk {
         follower: Follower::begin(&conn, 0)?,
         through: through.cast_unsigned(),
+        told_losses: told_losses(&conn)?,
         expected,
         found: Verified::default(),
     };
@@ -166,6 +173,8 @@ pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> 
 struct Walk<'a> {
     follower: Follower,
     through: Sequence,
+    /// Where gap records tell that a damaged journal lost records.
+    told_losses: Vec<Range<Sequence>>,
     expected: &'a [Link],
     found: Verified,
 }
@@ -193,17 +202,30 @@ impl Walk<'_> {
                     if missing.start == last { "it is".to_owned() } else { format!("up to {last} they are") };
                 return Err(Misfit::at(missing.start, format!("missing: {which} not there")).into());
             }
-            self.lost_before(sequence, removed, salvaged);
+            self.lost_before(sequence, removed, salvaged)?;
             self.judge(row, sequence, removed, &pinned)?;
         }
         self.found.removed_through = removed;
         Ok(self.found.records > before)
     }
 
-    /// Counts what a salvage could not save.
-    fn lost_before(&mut self, sequence: Sequence, removed: Sequence, salvaged: Sequence) {
+    /// Counts what a salvage could not save; each place is in a gap record's range.
+    fn lost_before(
+        &mut self,
+        sequence: Sequence,
+        removed: Sequence,
+        salvaged: Sequence,
+    ) -> Result<(), Box<Misfit>> {
         let from = self.follower.passed().max(removed) + 1;
-        self.found.lost += sequence.min(salvaged + 1).saturating_sub(from);
+        let to = sequence.min(salvaged + 1);
+        if from >= to {
+            return Ok(());
+        }
+        if !self.told_losses.iter().any(|told| told.start <= from && to <= told.end) {
+            return Err(Misfit::at(from, "missing: it is not there, and no gap record tells of it"));
+        }
+        self.found.lost += to - from;
+        Ok(())
     }
 
     fn judge(
@@ -260,17 +282,18 @@ impl Walk<'_> {
             }
         }
         let end = self.found.last.map_or(0, |last| last.sequence);
-        let salvaged = number_of(&moment, key::SALVAGED_THROUGH)?;
         let (newest, given) = moment.query_row(GIVEN, [], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
         let newest = newest.max(removed);
-        if newest < given.max(number_of(&moment, key::SEQUENCE_FLOOR)?) {
+        let given = given.max(number_of(&moment, key::SEQUENCE_FLOOR)?);
+        if newest < given.max(number_of(&moment, key::STATES_THROUGH)?) {
             let why = "missing: the journal has given this place, and the chain ends before it";
             return Err(Misfit::at(newest + 1, why).into());
         }
-        if self.found.lost > 0 && !tells_of_loss(&moment)? {
-            let why =
-                format!("missing: records up to {salvaged} are not there, and no gap record tells of it");
-            return Err(Misfit::at(salvaged, why).into());
+        let unkept =
+            "SELECT MIN(sequence) FROM dead_letters WHERE sequence NOT IN (SELECT sequence FROM records)";
+        if let Some(sequence) = moment.query_row(unkept, [], |row| row.get::<_, Option<i64>>(0))? {
+            let why = "missing: a dead letter is kept of it, and it is not there";
+            return Err(Misfit::at(sequence.cast_unsigned(), why).into());
         }
         self.found.miss(self.expected, removed, end)?;
         Ok(self.found)
@@ -319,9 +342,18 @@ const GIVEN: &str = "SELECT COALESCE((SELECT MAX(sequence) FROM records), 0),
     MAX(COALESCE((SELECT MAX(cursor) FROM destinations), 0), COALESCE((SELECT MAX(sequence) FROM dead_letters), 0),
         COALESCE((SELECT MAX(last_sequence) FROM parents), 0))";
 
-/// Whether a gap record tells of a loss of the journal's.
-fn tells_of_loss(conn: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM records
-        WHERE kind = ?1 AND instr(CAST(original AS TEXT), '\"journal_damaged\"') > 0)";
-    conn.query_row(sql, [RecordKind::Gap as i64], |row| row.get(0))
+/// The ranges of which gap records tell that a damaged journal lost them. The walk verifies these records, too.
+fn told_losses(conn: &Connection) -> rusqlite::Result<Vec<Range<Sequence>>> {
+    let mut statement = conn.prepare("SELECT original FROM records WHERE kind = ?1")?;
+    let mut rows = statement.query([RecordKind::Gap as i64])?;
+    let mut told = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(original) = row.get_ref(0)?.as_blob() else { continue };
+        if let Ok(GapDetail { reason: GapReason::JournalDamaged, from, to: Some(to), .. }) =
+            serde_json::from_slice(original)
+        {
+            told.push(from..to);
+        }
+    }
+    Ok(told)
 }

@@ -57,7 +57,8 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
             if !args.json {
                 print(&told(&name, &verified));
             }
-            ExitCode::SUCCESS
+            // What somebody wanted to know cannot be told.
+            if verified.not_compared.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_USAGE) }
         }
         Err(VerifyError::Misfit(misfit)) => {
             if !args.json {
@@ -116,7 +117,7 @@ fn told(name: &str, verified: &Verified) -> String {
     if verified.kept_from_before > 0 {
         let kept = count(verified.kept_from_before, "record");
         text.push_str(&format!(
-            "{kept} from before, which something still needs: digests fit, links have no neighbours\n"
+            "not judged by the chain: {kept} from before, which something still needs; digests fit\n"
         ));
     }
     if verified.lost > 0 {
@@ -128,7 +129,7 @@ fn told(name: &str, verified: &Verified) -> String {
     }
     if !verified.not_compared.is_empty() {
         text.push_str(&format!(
-            "warning: not here any more, not compared: {}\n",
+            "CANNOT BE JUDGED: expected, and removed or not in here: {}\n",
             list(&verified.not_compared)
         ));
     }

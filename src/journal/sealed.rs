@@ -227,6 +227,7 @@ fn chain_of(
     through: Sequence,
     whole: &[Sequence],
 ) -> rusqlite::Result<Vec<Sealed>> {
+    let removed = read_meta::<i64>(conn, key::REMOVED_THROUGH)?.unwrap_or(0).cast_unsigned();
     let mut before = link_before(conn, from)?;
     let mut statement = conn.prepare_cached(&format!(
         "SELECT {RECORD_COLUMNS} FROM records WHERE sequence BETWEEN ?1 AND ?2 ORDER BY sequence"
@@ -236,7 +237,12 @@ fn chain_of(
     let mut expected = from;
     while let Some(row) = rows.next()? {
         let sequence = number(row, 0)?;
-        let previous = if sequence == expected { before } else { link_before(conn, sequence)? };
+        let previous = match sequence {
+            // Kept though those around it are gone.
+            kept if kept <= removed => None,
+            next if next == expected => before,
+            other => link_before(conn, other)?,
+        };
         let one = Sealed::of(row, previous, whole.contains(&sequence))?;
         (before, expected) = (one.as_ref().map(|one| one.link), sequence + 1);
         sealed.extend(one);

@@ -147,6 +147,9 @@ pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> 
             "it is a journal of schema {version}, and this release reads {SCHEMA}: let the relay open it first"
         )));
     }
+    if !is_of_our_form(&conn)? {
+        return Err(VerifyError::Unreadable("its table of records is none that a relay makes".to_owned()));
+    }
     let structure: String = conn.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if structure != "ok" {
         let first = structure.lines().next().unwrap_or_default();
@@ -163,6 +166,7 @@ pub fn journal(path: &Path, expected: &[Link]) -> Result<Verified, VerifyError> 
         follower: Follower::begin(&conn, 0)?,
         through: through.cast_unsigned(),
         told_losses: told_losses(&conn)?,
+        removed_chain: None,
         expected,
         found: Verified::default(),
     };
@@ -175,6 +179,8 @@ struct Walk<'a> {
     through: Sequence,
     /// Where gap records tell that a damaged journal lost records.
     told_losses: Vec<Range<Sequence>>,
+    /// The link that retention kept.
+    removed_chain: Option<Hash>,
     expected: &'a [Link],
     found: Verified,
 }
@@ -187,6 +193,7 @@ impl Walk<'_> {
         let removed = number_of(&moment, key::REMOVED_THROUGH)?;
         let salvaged = number_of(&moment, key::SALVAGED_THROUGH)?;
         let pinned = retention::pinned(&moment, 1, removed)?;
+        self.removed_chain = read_meta(&moment, key::REMOVED_CHAIN)?;
         let mut statement = moment.prepare_cached(&format!(
             "SELECT {RECORD_COLUMNS} FROM records WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3"
         ))?;
@@ -195,6 +202,9 @@ impl Walk<'_> {
         let before = self.found.records;
         while let Some(row) = rows.next()? {
             let sequence = number(row, 0)?;
+            if sequence <= self.follower.passed() {
+                return Err(Misfit::at(sequence, "inserted: its place is taken").into());
+            }
             let missing = self.follower.missing_before(sequence);
             if !missing.is_empty() {
                 let last = missing.end - 1;
@@ -257,6 +267,11 @@ impl Walk<'_> {
                 "inserted, moved, or put in the place of another: it does not follow the one before",
             ));
         }
+        if is_told_loss(row) && !self.follows_the_last(row, digest, removed)? {
+            return Err(misfit(
+                "inserted: a gap record of a damaged journal that does not follow what was saved",
+            ));
+        }
         if let Ok(link) = row.get(20) {
             self.found.last = Some(Link { sequence, link });
             self.found.compare(self.expected, Link { sequence, link }).map_err(|why| misfit(&why))?;
@@ -265,6 +280,23 @@ impl Walk<'_> {
         self.found.records += 1;
         self.found.kept_from_before += u64::from(sequence <= removed);
         Ok(())
+    }
+
+    /// Whether a record is linked to the last one that is there, however many are missing between: so begins what is
+    /// written behind a salvage.
+    fn follows_the_last(
+        &self,
+        row: &rusqlite::Row<'_>,
+        digest: Hash,
+        removed: Sequence,
+    ) -> rusqlite::Result<bool> {
+        let last = self.found.last.filter(|last| last.sequence > removed).map(|last| last.link);
+        let previous = match last {
+            Some(link) => Some(link),
+            None if removed == 0 => Some(chain::ORIGIN),
+            None => self.removed_chain,
+        };
+        Ok(previous.is_some_and(|previous| row.get(20).ok() == Some(chain::link(&previous, &digest))))
     }
 
     /// What only the end tells.
@@ -333,6 +365,18 @@ impl Verified {
     }
 }
 
+/// Whether each place in the table of records is there once, by the form of the table.
+fn is_of_our_form(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM pragma_table_list('records') WHERE schema = 'main' AND type = 'table' AND wr = 0)
+            AND (SELECT group_concat(name || ' ' || type) FROM pragma_table_info('records') WHERE pk > 0)
+                = 'sequence INTEGER'",
+        [],
+        |row| row.get::<_, Option<bool>>(0),
+    )
+    .map(|is| is == Some(true))
+}
+
 fn number_of(conn: &Connection, key: &str) -> rusqlite::Result<u64> {
     Ok(read_meta::<i64>(conn, key)?.unwrap_or(0).cast_unsigned())
 }
@@ -349,11 +393,20 @@ fn told_losses(conn: &Connection) -> rusqlite::Result<Vec<Range<Sequence>>> {
     let mut told = Vec::new();
     while let Some(row) = rows.next()? {
         let Ok(original) = row.get_ref(0)?.as_blob() else { continue };
-        if let Ok(GapDetail { reason: GapReason::JournalDamaged, from, to: Some(to), .. }) =
-            serde_json::from_slice(original)
-        {
-            told.push(from..to);
-        }
+        told.extend(loss_in(original));
     }
     Ok(told)
+}
+
+/// Whether a row of the walk is such a record.
+fn is_told_loss(row: &rusqlite::Row<'_>) -> bool {
+    let is_gap = row.get::<_, i64>(2).is_ok_and(|kind| kind == RecordKind::Gap as i64);
+    is_gap && accepted(row).is_ok_and(|record| loss_in(record.original).is_some())
+}
+
+fn loss_in(original: &[u8]) -> Option<Range<Sequence>> {
+    match serde_json::from_slice(original) {
+        Ok(GapDetail { reason: GapReason::JournalDamaged, from, to: Some(to), .. }) => Some(from..to),
+        _ => None,
+    }
 }

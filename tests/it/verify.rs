@@ -123,6 +123,9 @@ fn whatever_is_done_to_a_journal_or_a_backup_is_found() {
           UPDATE records SET sequence = 4 WHERE sequence = 100", 2, "digest"),
         ("UPDATE records SET sequence = 13 WHERE sequence = 12", 12, "missing"),
         ("UPDATE records SET sequence = 0 WHERE sequence = 1", 0, "before the first"),
+        // As if a damaged journal had lost it, told by a gap record that was made up.
+        ("DELETE FROM records WHERE sequence = 6; INSERT OR REPLACE INTO meta (key, value) VALUES ('salvaged_through', 6);
+          UPDATE records SET kind = 3, incarnation = NULL, original = CAST('{\"reason\":\"journal_damaged\",\"path\":null,\"from\":6,\"to\":7,\"message\":\"\"}' AS BLOB) WHERE sequence = 7", 7, "digest"),
         // As if retention had removed them, and one put in their place.
         ("DELETE FROM records WHERE sequence <= 4 AND sequence <> 2;
           UPDATE meta SET value = 4 WHERE key = 'removed_through';
@@ -135,6 +138,13 @@ fn whatever_is_done_to_a_journal_or_a_backup_is_found() {
     ] {
         place.misfit(&evidence.altered(work), &[], sequence, why);
     }
+    // A table that would hold a place twice.
+    let twice = evidence.altered(
+        "CREATE TABLE other AS SELECT * FROM records; DROP TABLE records; ALTER TABLE other RENAME TO records;
+         INSERT INTO records SELECT * FROM records WHERE sequence = 5",
+    );
+    let output = place.verify(&[twice.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
     // A copy is a journal like any other.
     std::fs::copy(&backup, place.path("data/journal.db")).unwrap();
     place.misfit(&evidence.altered("DELETE FROM records WHERE sequence = 7"), &[], 7, "missing");
@@ -214,6 +224,12 @@ fn whatever_is_done_to_an_export_is_found() {
     ] {
         place.misfit(&evidence.exported(&lines), &[], sequence, why);
     }
+    // One that does not say what it follows is not believed.
+    let mut loose: Vec<Value> = all[4..].iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    loose[0]["chain"].as_object_mut().unwrap().remove("previous");
+    let loose: Vec<String> = loose.iter().map(Value::to_string).collect();
+    let output = place.verify(&[evidence.exported(&loose[..1]).to_str().unwrap()]);
+    assert_ne!(output.status.code(), Some(0), "{output:?}");
     place.misfit(&evidence.exported(&all[..10]), &["--expect", &evidence.noted], 12, "ends at 10");
     // Any byte of it that means something.
     let mut seeded = Seeded::new(9);

@@ -41,7 +41,7 @@ pub fn export(
     expected: &[Link],
     shown: impl Fn(StoredRecord) -> String,
 ) -> Result<Verified, VerifyError> {
-    let mut walk = Walk { found: Verified::default(), expected };
+    let mut walk = Walk { found: Verified::default(), expected, is_linked: false };
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -73,6 +73,8 @@ fn unreadable(line: u64, why: &dyn Display) -> VerifyError {
 struct Walk<'a> {
     found: Verified,
     expected: &'a [Link],
+    /// Whether a record has come that tells what it follows: before that each stands alone.
+    is_linked: bool,
 }
 
 impl Walk<'_> {
@@ -117,32 +119,34 @@ impl Walk<'_> {
     }
 
     /// Why a place does not follow the last one.
-    fn follows(&self, sealed: &Sealed) -> Result<(), String> {
-        let previous = match sealed.sequence {
-            1 => Some(ORIGIN),
-            _ => sealed.previous,
-        };
+    fn follows(&mut self, sealed: &Sealed) -> Result<(), String> {
         if let Some(last) = self.found.last {
             let next = last.sequence + 1;
             if sealed.sequence < next {
                 return Err(format!("out of order: it stands behind {}", last.sequence));
             }
-            if sealed.sequence > next {
+            if self.is_linked && sealed.sequence > next {
                 return Err(format!("missing: {next} should stand before it"));
             }
-            if previous != Some(last.link) {
+            if self.is_linked && sealed.previous != Some(last.link) {
                 return Err(
                     "inserted, moved, or put in the place of another: it does not follow the one before"
                         .into(),
                 );
             }
         }
-        match previous {
-            Some(previous) if chain::link(&previous, &sealed.digest) != sealed.link => {
-                Err("altered: its link is not made of the one before and its digest".to_owned())
-            }
-            _ => Ok(()),
+        let Some(previous) = sealed.previous else {
+            self.found.kept_from_before += 1;
+            return Ok(());
+        };
+        self.is_linked = true;
+        if sealed.sequence == 1 && previous != ORIGIN {
+            return Err("altered: the first record follows none".to_owned());
         }
+        if chain::link(&previous, &sealed.digest) != sealed.link {
+            return Err("altered: its link is not made of the one before and its digest".to_owned());
+        }
+        Ok(())
     }
 
     fn conclude(mut self) -> Result<Verified, VerifyError> {
@@ -157,8 +161,18 @@ impl Walk<'_> {
                 let why = format!("missing: it was expected, and the export ends at {}", last.sequence);
                 return Err(Misfit::at(wanted.sequence, why).into());
             }
-            debug_assert!(wanted.sequence < first, "all between was compared");
+            if self.is_linked && self.found.kept_from_before == 0 && wanted.sequence >= first {
+                return Err(Misfit::at(wanted.sequence, "missing: it was expected").into());
+            }
             self.found.not_compared.push(wanted.sequence);
+        }
+        // Whoever writes an export can make such a record.
+        if self.found.kept_from_before > 0 {
+            return Err(VerifyError::Unreadable(format!(
+                "{} at its beginning do not say what they follow: they were kept though those around them were removed, \
+                 or are made up; all others fit",
+                self.found.kept_from_before
+            )));
         }
         Ok(self.found)
     }

@@ -111,6 +111,8 @@ pub async fn send_through(plan: &Plan, through: &Through) -> Result<Passage, Ref
         let now = books.read().await?;
         let is_over = tokio::time::Instant::now() >= deadline;
         if is_over || now.destinations().all(|name| now.has_settled(name, last)) {
+            // How far a lane is may be newer on a page than its books: those of the next page are not older.
+            let now = books.read().await?;
             let fates = now.destinations().map(|name| (name.to_owned(), fate(&before, &now, name, last)));
             let mut destinations: BTreeMap<String, Fate> = fates.collect();
             for name in plan.destinations.keys() {

@@ -88,7 +88,11 @@ impl Relay {
     pub async fn start(plan: Plan, lock_wait: Duration, delivery: Delivery) -> Result<Self, RelayError> {
         let mut plan = plan;
         let journal = open_journal(&plan, lock_wait).await?;
-        if let Err(error) = hold_known(&mut plan, &journal).await {
+        let ready = match journal.keep_changes(plan.journal.changes).await {
+            Ok(()) => hold_known(&mut plan, &journal).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ready {
             let _ = tokio::task::spawn_blocking(move || journal.close()).await;
             return Err(error.into());
         }

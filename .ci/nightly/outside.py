@@ -176,7 +176,7 @@ def relay_binary():
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "audit-relay"
 
 
-def relay_configuration(place, address, max_size="4GiB"):
+def relay_configuration(place, address, max_size="4GiB", changes=True):
     """A relay that reads `place`/audit.log and sends batches of 100, signed, to `address`."""
     return f"""data_dir: {place}/data
 sources: {{flipt: {{type: file, path: {place}/audit.log}}}}
@@ -190,7 +190,7 @@ destinations:
     batch: {{max_events: 100}}
     retry: {{initial_backoff: 100ms, max_backoff: 2s}}
 routes: {{everything: {{to: [hook]}}}}
-journal: {{max_size: {max_size}}}
+journal: {{max_size: {max_size}, changes: {str(changes).lower()}}}
 health: {{listen: '127.0.0.1:0'}}
 admin: {{listen: '127.0.0.1:0'}}
 """

@@ -86,6 +86,8 @@ pub struct JournalPlan {
     pub keep: Duration,
     /// Used pages and WAL together stay below this.
     pub max_size_bytes: u64,
+    /// Whether the states of entities are kept, so that a change tells what was before.
+    pub changes: bool,
 }
 
 /// What is logged, and how.

@@ -80,7 +80,8 @@ pub enum Without {
     TooLarge,
     /// What the journal kept of it is damaged.
     Damaged,
-    /// A release that kept no states accepted it, or the event does not say what it is about.
+    /// It was accepted while no states were kept (`journal.changes: false`, or an older release), or the event does
+    /// not say what it is about.
     NotKept,
 }
 

@@ -345,7 +345,8 @@ impl<'a> Inserter<'a> {
             }
         };
         let change_set = placed.as_ref().and_then(|placed| placed.change_set.as_deref());
-        let seen = placed.as_ref().and_then(|placed| placed.known.seen.and_then(|seen| seen.sequence));
+        let known = placed.as_ref().and_then(|placed| placed.known.as_ref());
+        let seen = known.and_then(|known| known.seen?.sequence);
         let inserted = self.insert.execute(params![
             row.sequence.cast_signed(),
             row.id,
@@ -371,7 +372,7 @@ impl<'a> Inserter<'a> {
             self.running_ms,
             change_set.filter(|set| !is_own(set, row.id)),
             seen.map(u64::cast_signed),
-            placed.as_ref().map(|placed| states::kept(row.id, &placed.known)),
+            known.map(|known| states::kept(row.id, known)),
             row.origin.relay,
             row.origin.epoch,
             row.origin.sequence,

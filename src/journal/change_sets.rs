@@ -46,7 +46,7 @@ impl ChangeSets {
         let mut statement = conn.prepare_cached(
             "SELECT * FROM (
                SELECT sequence, id, order_key, change_set, COALESCE(event_time, accepted_at), framing, original, previous
-               FROM records WHERE kind = 0 AND order_key IS NOT NULL AND previous IS NOT NULL
+               FROM records WHERE kind = 0 AND order_key IS NOT NULL
                ORDER BY sequence DESC LIMIT ?1)
              ORDER BY sequence",
         )?;
@@ -56,9 +56,9 @@ impl ChangeSets {
                 let (id, order_key): (String, String) = (row.get(1)?, row.get(2)?);
                 let (set, time): (Option<String>, i64) = (row.get(3)?, row.get(4)?);
                 let framing = Framing::from_stored(row.get(5)?);
-                let known = states::read(&id, row.get_ref(7)?.as_blob()?);
+                let known = row.get_ref(7)?.as_blob_or_null()?.map(|bytes| states::read(&id, bytes));
                 // What is late stands alone.
-                let joins = Known::read(Some(&known)).late.is_none();
+                let joins = known.is_none_or(|known| Known::read(Some(&known)).late.is_none());
                 let actor = actor(framing, row.get_ref(6)?.as_blob()?).filter(|_| joins);
                 Ok((id, order_key, set, time, actor))
             };

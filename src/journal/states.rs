@@ -10,10 +10,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use super::change_sets::ChangeSets;
+use super::change_sets::{self, ChangeSets};
 use super::schema::{key, read_meta, write_meta};
 use crate::event::{
-    Closed, Deed, Entity, EntityKind, Known, NewRecord, News, OrderKey, Sequence, Several, Timestamp,
+    Closed, Deed, Entity, EntityKind, Known, NewRecord, News, OrderKey, Sequence, Several, Timestamp, Without,
 };
 use crate::flipt::family::{Arrival, Family, Users};
 
@@ -29,8 +29,10 @@ const MAX_USERS: usize = 200;
 /// So many of what went with a namespace are named.
 const MAX_CLOSED: usize = 20;
 
-/// Forgets all states if a release that keeps none has accepted events since: what they say is not so any
-/// more.
+const FORGET_ALL: &str = "DELETE FROM entities; DELETE FROM segment_uses; DELETE FROM imports;";
+
+/// Forgets all states if events were accepted since by a release, or a configuration, that keeps none: what they say
+/// is not so any more.
 pub(super) fn forget_stale(conn: &Connection) -> rusqlite::Result<()> {
     let through = read_meta::<i64>(conn, key::STATES_THROUGH)?.unwrap_or(0);
     let is_stale: bool = conn.query_row(
@@ -42,11 +44,9 @@ pub(super) fn forget_stale(conn: &Connection) -> rusqlite::Result<()> {
     )?;
     if is_stale {
         tracing::warn!(
-            "a release that keeps no states ran in between: what entities were before is learned anew"
+            "events were accepted while no states were kept: what entities were before is learned anew"
         );
-        conn.execute_batch(
-            "BEGIN; DELETE FROM entities; DELETE FROM segment_uses; DELETE FROM imports; COMMIT;",
-        )?;
+        conn.execute_batch(&format!("BEGIN; {FORGET_ALL} COMMIT;"))?;
     }
     Ok(())
 }
@@ -54,13 +54,16 @@ pub(super) fn forget_stale(conn: &Connection) -> rusqlite::Result<()> {
 /// What an event was found to be, in the state of things.
 #[derive(Debug)]
 pub(super) struct Placed {
-    pub(super) known: Known,
+    /// `None` where no states are kept.
+    pub(super) known: Option<Known>,
     pub(super) change_set: Option<Box<str>>,
 }
 
 /// The states that are kept in mind.
 #[derive(Debug, Default)]
 pub(super) struct States {
+    /// Whether none is kept (`journal.changes: false`).
+    is_off: bool,
     families: HashMap<Box<str>, Family>,
     bytes: usize,
     touched: BTreeSet<Box<str>>,
@@ -85,6 +88,23 @@ pub(super) struct Coming<'a> {
 }
 
 impl States {
+    /// Keeps states from now on, or none. Those of before are forgotten when that changes, and where none are kept:
+    /// they would not be true any more.
+    pub(in crate::journal) fn keep(&mut self, conn: &Connection, keeps: bool) -> rusqlite::Result<()> {
+        if keeps != self.is_off {
+            return Ok(());
+        }
+        conn.execute_batch(FORGET_ALL)?;
+        self.forget();
+        self.is_off = !keeps;
+        Ok(())
+    }
+
+    /// Whether states are kept.
+    fn keeps(&self) -> bool {
+        !self.is_off
+    }
+
     /// Forgets what may have been rolled back.
     pub(super) fn forget(&mut self) {
         self.forget_families();
@@ -105,9 +125,13 @@ impl States {
 
     /// Takes an event in. [`States::flush`] must follow in the same savepoint.
     pub(super) fn place(&mut self, conn: &Connection, coming: &Coming<'_>) -> rusqlite::Result<Placed> {
+        if self.is_off {
+            return Ok(Placed { known: None, change_set: Some(self.change_set(conn, coming)?) });
+        }
         let order_key = OrderKey::from_stored(coming.order_key.to_owned());
         let Some((kind, _)) = order_key.owner() else {
-            return Ok(Placed { known: Known::nothing(crate::event::Without::NotKept), change_set: None });
+            let known = Some(Known::nothing(Without::NotKept));
+            return Ok(Placed { known, change_set: None });
         };
         let users = match kind {
             EntityKind::Segment => Some(self.users(conn, &order_key)?),
@@ -135,15 +159,21 @@ impl States {
             let closed = self.close_namespace(conn, &order_key, was_whole, time)?;
             known.closed = closed.filter(|_| !shares_writers);
         }
-        let own = super::change_sets::own(coming.id);
-        if known.late.is_some() {
-            return Ok(Placed { known, change_set: Some(own.into()) });
-        }
-        if self.sets.is_none() {
-            self.sets = Some(ChangeSets::load(conn)?);
-        }
-        let change_set = self.sets.as_mut().map(|sets| sets.of(coming.order_key, coming.news, time, &own));
-        Ok(Placed { known, change_set })
+        let change_set = match &known.late {
+            Some(_) => change_sets::own(coming.id).into(),
+            None => self.change_set(conn, coming)?,
+        };
+        Ok(Placed { known: Some(known), change_set: Some(change_set) })
+    }
+
+    /// The change set that an event belongs to, or begins.
+    fn change_set(&mut self, conn: &Connection, coming: &Coming<'_>) -> rusqlite::Result<Box<str>> {
+        let sets = match &mut self.sets {
+            Some(sets) => sets,
+            None => self.sets.insert(ChangeSets::load(conn)?),
+        };
+        let time = coming.record.event_time.unwrap_or(coming.accepted_at);
+        Ok(sets.of(coming.order_key, coming.news, time, &change_sets::own(coming.id)))
     }
 
     /// Once in a transaction: notes that states are those of `last`.

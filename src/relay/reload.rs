@@ -69,7 +69,11 @@ impl Relay {
             tracing::error!("{error}");
         }
         self.telemetry.apply(&super::telemetry::settings(&self.plan));
-        let mut refused = self.lanes.apply(&self.plan, links, hurry).await.err().unwrap_or_default();
+        let mut refused = Vec::new();
+        if let Err(error) = self.journal.keep_changes(keeping.changes).await {
+            refused.push(("journal.changes".to_owned(), super::RelayError::from(error)));
+        }
+        refused.extend(self.lanes.apply(&self.plan, links, hurry).await.err().unwrap_or_default());
         refused.extend(self.change_sources(listening, hurry).await);
         if self.unfinished.is_empty() || !difference.is_empty() {
             self.unfinished.push(difference.to_string());

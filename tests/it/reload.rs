@@ -167,6 +167,55 @@ fn what_is_the_same_is_not_disturbed() {
 }
 
 #[test]
+fn without_changes_nothing_is_told_of_before_and_nothing_stale_comes_back() {
+    let receiver = Receiver::start();
+    let place = Workplace::new();
+    let configure = |changes: bool| {
+        let top = format!("journal: {{changes: {changes}}}");
+        let batch = ", format: envelope";
+        place.configure(&configuration(&top, "", &webhook("out", &receiver.url("/"), batch), "out"));
+    };
+    let mut count = 0;
+    // What is told of before, once it came; the change set beside it.
+    let mut change = |place: &Workplace| {
+        count += 1;
+        place.append("audit.log", flag_line("checkout", &count.to_string()) + "\n");
+        let event = receiver.wait_for(count)[count - 1].json();
+        let told = &event["change"];
+        let before = told["before"]["description"].as_str().or(told["without_before"].as_str());
+        (before.unwrap().to_owned(), event["change_set"].clone())
+    };
+    configure(true);
+    let relay = place.run();
+    let (before, set) = change(&place);
+    assert_eq!(before, "first_seen");
+    assert_eq!(change(&place).0, "1");
+    configure(false);
+    assert_eq!(hang_up(&place, &relay)["last_reload"]["successful"], true);
+    assert_eq!(change(&place), ("not_kept".to_owned(), set.clone()));
+    assert_eq!(change(&place), ("not_kept".to_owned(), set.clone()));
+    configure(true);
+    assert_eq!(hang_up(&place, &relay)["last_reload"]["successful"], true);
+    assert_eq!(change(&place).0, "first_seen", "not the second, which is four behind");
+    assert_eq!(change(&place).0, "5");
+    // Across restarts, too.
+    assert!(relay.stop().status.success());
+    configure(false);
+    let relay = place.run();
+    assert_eq!(change(&place), ("not_kept".to_owned(), set.clone()));
+    assert!(relay.stop().status.success());
+    let relay = place.run();
+    assert_eq!(change(&place), ("not_kept".to_owned(), set.clone()));
+    assert!(relay.stop().status.success());
+    configure(true);
+    let relay = place.run();
+    assert_eq!(change(&place), ("first_seen".to_owned(), set));
+    assert_eq!(change(&place).0, "9");
+    assert!(relay.stop().status.success());
+    place.ask(&["verify"]);
+}
+
+#[test]
 fn a_bad_edit_keeps_what_runs_and_says_every_problem() {
     let receiver = Receiver::start();
     let place = Workplace::new();

@@ -120,7 +120,11 @@ pub(super) fn build(raw: &Raw, context: &Context<'_>) -> Built {
         sources,
         destinations,
         routes: RouteTable { environments, owners, routes },
-        journal: JournalPlan { keep: raw.journal.keep.0, max_size_bytes: raw.journal.max_size.0 },
+        journal: JournalPlan {
+            keep: raw.journal.keep.0,
+            max_size_bytes: raw.journal.max_size.0,
+            changes: raw.journal.changes,
+        },
         dead_letters_max_bytes: raw.dead_letters.max_size.0.min(raw.journal.max_size.0 / 8),
         health,
         admin,

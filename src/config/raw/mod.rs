@@ -163,11 +163,15 @@ pub(in crate::config) struct Journal {
     /// How large the journal may become.
     #[schemars(extend("x-minimum-size" = "16MiB"))]
     pub(in crate::config) max_size: Size,
+    /// Whether the last known state of each flag, segment and what belongs to them is kept, so that each change
+    /// tells what was before. `false` takes less CPU; events are kept and delivered all the same. What was known
+    /// is then forgotten, and learned anew once it is `true` again.
+    pub(in crate::config) changes: bool,
 }
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { keep: Period::days(400), max_size: Size(1 << 30) }
+        Self { keep: Period::days(400), max_size: Size(1 << 30), changes: true }
     }
 }
 

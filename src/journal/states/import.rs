@@ -37,6 +37,15 @@ impl Journal {
         Ok(new)
     }
 
+    /// Keeps the states of entities from now on, so that each change tells what was before; or none. Whenever that
+    /// changes, all that was known is forgotten.
+    ///
+    /// # Errors
+    /// See [`JournalError`].
+    pub async fn keep_changes(&self, keeps: bool) -> Result<(), JournalError> {
+        self.ask(move |conn, ledger| ledger.states.keep(conn, keeps)).await
+    }
+
     /// Notes whether others write to the Flipt of a source, unseen by this relay (`single_writer: false`).
     /// Blocking; from threads only.
     ///
@@ -101,7 +110,10 @@ fn prime(
     for family in families {
         let Some((kind, key)) = family.first().map(|state| state.owner.clone()) else { continue };
         let order_key = OrderKey::new(&instance, namespace, kind, &key);
-        new += ledger.states.import(conn, &order_key, family, at)?;
+        if ledger.states.keeps() {
+            new += ledger.states.import(conn, &order_key, family, at)?;
+        }
+        // Whose an id is has to be known in any case.
         for state in family.iter().filter(|state| (state.kind, &state.id) != (kind, &key)) {
             let teaching = Teaching {
                 entity: Entity { kind: state.kind, id: state.id.clone() },
@@ -112,7 +124,7 @@ fn prime(
         }
     }
     ledger.states.flush(conn)?;
-    if is_whole {
+    if is_whole && ledger.states.keeps() {
         let prefix = OrderKey::new(&instance, namespace, EntityKind::Namespace, namespace).namespace_prefix();
         conn.prepare_cached("INSERT OR REPLACE INTO imports (namespace, imported_at) VALUES (?1, ?2)")?
             .execute(params![prefix, at.unix_micros()])?;

@@ -164,8 +164,8 @@ def true_story(outcome):
     for line in outcome.lines:
         if line["source"] != "file":
             continue
-        # What is older than what is known changes nothing of it, and is told as late.
-        is_late = line["late"] and line["flag"] in newest and not outcome.was_early
+        # What is older than what is known changes nothing of it, and is told as late; after a salvage nothing is known.
+        is_late = line["late"] and line["flag"] in newest and not outcome.was_early and not outcome.damaged
         if not line["late"]:
             newest.add(line["flag"])
         if not is_late:

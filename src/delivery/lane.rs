@@ -162,6 +162,8 @@ impl Lane {
             self.gather().await?;
             let now = self.clock.now();
             self.fill(now).await?;
+            // What came in meanwhile may be younger than an order: a pause holds for whatever comes after its answer.
+            self.obey().await?;
             // They take turns where there are not slots, or requests by the rate, for both.
             let mut replay = if self.is_replays_turn { self.prepare_replay(now).await? } else { None };
             let ready = self.prepare(now);

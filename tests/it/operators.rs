@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use serde_json::Value;
 
@@ -398,6 +399,62 @@ fn a_paused_destination_gets_nothing_until_it_is_resumed() {
     assert!(ask(&place, &["resume", "out"]).done().starts_with("out was paused; it is tried at once"));
     receiver.wait_for(1);
     assert!(relay.stop().status.success());
+}
+
+#[test]
+fn a_pause_holds_from_its_answer_on_however_busy_the_lane_is() {
+    let receiver = Receiver::start();
+    let place = configured(
+        "data",
+        &format!("{{out: {}}}", webhook(&receiver).replace("concurrency: 1", "concurrency: 8")),
+        "{all: {to: [out]}}",
+    );
+    let relay = place.run();
+    let (written, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(SeqCst) {
+                let number = written.fetch_add(1, SeqCst);
+                place
+                    .append("audit.log", flag_line(&format!("f{}", number % 50), &number.to_string()) + "\n");
+                // The lane is to be at work all the time, and not ever further behind.
+                eventually("it comes nearer", || {
+                    let is_near = number < receiver.received().len() + 100;
+                    (is_near || place.destination("out")["state"] == "paused").then_some(())
+                });
+            }
+        });
+        let is_over = Over(&is_over);
+        for _ in 0..20 {
+            ask(&place, &["pause", "out"]).done();
+            let first_after = written.load(SeqCst);
+            eventually("more is written, and nothing under way", || {
+                let out = place.destination("out");
+                let is_far = written.load(SeqCst) >= first_after + 20;
+                (is_far && out["in_flight"] == 0 && out["waiting"].as_u64() >= Some(10)).then_some(())
+            });
+            for request in receiver.received() {
+                let event = request.json();
+                let number: usize =
+                    event["data"]["payload"]["description"].as_str().unwrap().parse().unwrap();
+                assert!(number < first_after, "{number} was written when `out` was paused at {first_after}");
+            }
+            ask(&place, &["resume", "out"]).done();
+            let sent = receiver.received().len();
+            eventually("it goes on", || (receiver.received().len() > sent).then_some(()));
+        }
+        drop(is_over);
+    });
+    assert!(relay.stop().status.success());
+}
+
+/// Ends what runs beside, also where something is not as it should be.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::yaml::Mark;
+use crate::event::text::escaped;
 
 /// Where something is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,18 +81,19 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
+        let mut line = format!("{}: ", self.place);
         if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
+            line += &format!("{}: ", self.key);
         }
-        f.write_str(&self.message)?;
+        line += &self.message;
         if let Some(expected) = &self.expected {
-            write!(f, "; expected {expected}")?;
+            line += &format!("; expected {expected}");
         }
         if let Some(nearest) = &self.nearest {
-            write!(f, "; did you mean {nearest}?")?;
+            line += &format!("; did you mean {nearest}?");
         }
-        Ok(())
+        // Names of files, keys and variables are other people's: they may hold anything.
+        f.write_str(&escaped(&line))
     }
 }
 

@@ -83,6 +83,22 @@ environment variable AUDIT_RELAY__SHUTDOWN_TIMEOUT: shutdown_timeout: not a dura
 }
 
 #[test]
+fn a_problem_is_one_line_whatever_a_name_holds() {
+    let desk = Desk::new()
+        .variable("AUDIT_RELAY__LOG__\u{1b}[2J\n", "debug")
+        .variable("AUDIT_RELAY__SOURCES__A\r__\u{202e}X", "1");
+    let problems = desk.problems(SOURCES);
+    assert!(
+        !problems.chars().any(|one| one != '\n' && one.is_control() || one == '\u{202e}'),
+        "{problems:?}"
+    );
+    assert!(
+        problems.contains("environment variable AUDIT_RELAY__LOG__\\u{1b}[2J\\n: log.[2j…: unknown key"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn where_the_file_is_looked_for() {
     let desk = Desk::new();
     let file = desk.write("elsewhere.yaml", &format!("{SOURCES}name: elsewhere\n"));

@@ -120,7 +120,7 @@ fn defaults_show_every_key_and_are_yaml() {
         assert!(shown.contains(&format!("{key}:")), "{key} is not shown");
     }
     let value = yaml_as_json(&shown);
-    assert_eq!(value["journal"], json!({"keep": "400d", "max_size": "1GiB"}));
+    assert_eq!(value["journal"], json!({"keep": "400d", "max_size": "1GiB", "changes": true}));
     assert_eq!(value["health"]["listen"], ":9464");
     assert_eq!(value["destinations"]["a_slack"]["expire_after"], "24h");
     assert_eq!(value["destinations"]["a_webhook"]["retry"]["max_backoff"], "5m");

@@ -7,6 +7,7 @@ use audit_relay::flipt::{Found, LineKind, event_data, find, read_line, unwrap, w
 use audit_relay_fuzz::deliveries;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 fuzz_target!(|bytes: &[u8]| {
     for framing in [Framing::Auto, Framing::Cri] {
@@ -15,8 +16,11 @@ fuzz_target!(|bytes: &[u8]| {
     for delivery in deliveries(bytes) {
         let mut whole = Vec::new();
         envelope::envelope(&delivery, &mut whole);
-        let whole: Value = serde_json::from_slice(&whole).expect("an envelope is JSON");
-        assert_eq!(whole["id"], delivery.record.id.to_string());
+        let _: Box<RawValue> = serde_json::from_slice(&whole).expect("an envelope is JSON");
+        // Half a character, written as `\ud800`, is passed on as it came, and serde_json makes no string of it.
+        if let Ok(whole) = serde_json::from_slice::<Value>(&whole) {
+            assert_eq!(whole["id"], delivery.record.id.to_string());
+        }
         let sentence = telling::sentence(&delivery).to_string();
         assert!((1..=500).contains(&sentence.chars().count()), "{sentence:?}");
         assert!(!sentence.chars().any(char::is_control), "{sentence:?}");

@@ -291,19 +291,23 @@ impl<'a> Opened<'a> {
         Some(EntityView { kind: entity.kind.as_str(), id: &entity.id, key })
     }
 
-    /// Whether it is an event, and surely without the framing of standard output, which has such a text.
-    fn is_bare_event(&self) -> bool {
+    /// The text of an event that is surely without the framing of standard output, which has such a word.
+    fn bare_event(&self) -> Option<&'a str> {
         let json = self.event.as_ref().and_then(|_| std::str::from_utf8(self.json).ok());
-        json.is_some_and(|json| !json.contains("\"AUDIT\""))
+        json.filter(|json| !json.contains("\"AUDIT\""))
     }
 
     /// Appends `data`.
     pub(super) fn write_data(&self, out: &mut Vec<u8>) {
-        let is_whole = match self.record.kind {
-            RecordKind::Event if self.is_bare_event() => flipt::compact(self.json, out),
-            RecordKind::Event => flipt::event_data(self.json, out).is_ok(),
-            RecordKind::Gap | RecordKind::Act => flipt::compact(self.json, out),
-            RecordKind::Unparsed | RecordKind::Oversized => false,
+        let is_whole = match (self.record.kind, self.bare_event()) {
+            (RecordKind::Event, Some(json)) => {
+                // It was read as an event, so that it is JSON.
+                flipt::copy_compact(json, out);
+                true
+            }
+            (RecordKind::Event, None) => flipt::event_data(self.json, out).is_ok(),
+            (RecordKind::Gap | RecordKind::Act, _) => flipt::compact(self.json, out),
+            (RecordKind::Unparsed | RecordKind::Oversized, _) => false,
         };
         if !is_whole {
             write_json(&kept(self.record), out);

@@ -6,6 +6,9 @@ use serde_json::value::RawValue;
 
 use super::tokens::{compacted, for_each_entry, for_each_item, key_name, text};
 
+/// So many fields an entity of Flipt's has, or fewer.
+const USUAL_FIELDS: usize = 8;
+
 /// The entries of a JSON object, values as written; the last one where a key is repeated, as Go reads it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -21,7 +24,11 @@ impl<'a> Fields<'a> {
 
     /// Reads an object; `None` of what is none.
     pub(crate) fn try_read(json: &'a RawValue) -> Option<Self> {
-        let mut entries: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::new();
+        // To be told by a parser that it is none costs more than the whole of an object.
+        if !json.get().starts_with('{') {
+            return None;
+        }
+        let mut entries: Vec<(Cow<'a, str>, &'a RawValue)> = Vec::with_capacity(USUAL_FIELDS);
         for_each_entry(json.get(), |key, value| entries.push((key_name(key), value))).ok()?;
         let is_sorted = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
         if !is_sorted {
@@ -73,6 +80,9 @@ impl<'a> Fields<'a> {
 
 /// The items of an array; `None` of what is none.
 pub(super) fn items(json: &RawValue) -> Option<Vec<&RawValue>> {
+    if !json.get().starts_with('[') {
+        return None;
+    }
     let mut items = Vec::new();
     for_each_item(json.get(), |item| items.push(item)).ok()?;
     Some(items)
@@ -90,6 +100,9 @@ pub(super) fn truth(json: &RawValue) -> Option<bool> {
 
 /// What a JSON number says.
 pub(super) fn number(json: &RawValue) -> Option<f64> {
+    if !json.get().starts_with(|first: char| first == '-' || first.is_ascii_digit()) {
+        return None;
+    }
     serde_json::from_str(json.get()).ok().filter(|number: &f64| number.is_finite())
 }
 

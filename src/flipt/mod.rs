@@ -39,5 +39,5 @@ pub(crate) use news::actor_mark;
 pub use payload::Payload;
 pub(crate) use payload::child_list;
 pub(crate) use rewrite::{Ahead, Fate, rewrite_event, rewrite_fields};
-pub(crate) use tokens::{compact, compacted, text};
+pub(crate) use tokens::{compact, compacted, copy_compact, text};
 pub use webhook_body::{NoFliptForm, event_data, webhook_body};

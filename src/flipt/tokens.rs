@@ -89,15 +89,20 @@ pub(super) enum Escaping {
 pub(crate) fn compact(json: &[u8], out: &mut Vec<u8>) -> bool {
     let value = std::str::from_utf8(json).ok().and_then(|json| serde_json::from_str::<&RawValue>(json).ok());
     if let Some(value) = value {
-        copy(value.get(), Escaping::Verbatim, out);
+        copy_compact(value.get(), out);
     }
     value.is_some()
+}
+
+/// Appends what is known to be one valid JSON value, token for token, without whitespace between tokens.
+pub(crate) fn copy_compact(json: &str, out: &mut Vec<u8>) {
+    copy(json, Escaping::Verbatim, out);
 }
 
 /// One valid JSON value token for token, without whitespace between tokens.
 pub(crate) fn compacted(json: &str) -> String {
     let mut out = Vec::with_capacity(json.len());
-    copy(json, Escaping::Verbatim, &mut out);
+    copy_compact(json, &mut out);
     String::from_utf8(out).unwrap_or_default()
 }
 

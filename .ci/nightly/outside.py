@@ -15,13 +15,15 @@ TICKS = os.sysconf("SC_CLK_TCK")
 NUMBER = re.compile(rb'"n(\d{9})@example\.com"')
 
 
-def line(number, flags=1_000):
-    """One event of about 400 bytes, an edit that turns one of `flags` flags on or off; its number is in its actor's address alone."""
+def line(number, flags=1_000, name="Ann Example"):
+    """One event of about 400 bytes, an edit that turns one of `flags` flags on or off; its number is in its actor's address alone.
+
+    `name` is the actor's: another one makes lines that no former file had."""
     flag = number * 7_919 % flags
     enabled = "true" if number // flags % 2 == 0 else "false"
     return (
         '{"version":"0.2","type":"flag","action":"updated","metadata":{"actor":{"authentication":"oidc","ip":"10.1.2.3",'
-        f'"email":"n{number:09}@example.com","name":"Ann Example"}}}},"payload":{{"key":"flag-{flag:06}","name":"Flag {flag:06}",'
+        f'"email":"n{number:09}@example.com","name":"{name}"}}}},"payload":{{"key":"flag-{flag:06}","name":"Flag {flag:06}",'
         f'"description":"rolls out the new checkout to some more people","enabled":{enabled},"namespace_key":"production"}},'
         '"timestamp":"2026-11-22T08:32:19Z","status":"success"}\n'
     )
@@ -176,10 +178,10 @@ def relay_binary():
     return pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "audit-relay"
 
 
-def relay_configuration(place, address, max_size="4GiB", changes=True):
-    """A relay that reads `place`/audit.log and sends batches of 100, signed, to `address`."""
+def relay_configuration(place, address, max_size="4GiB", changes=True, rotated_idle="24h"):
+    """A relay that reads `place`/audit.log and sends batches of 100, signed, to `address`. `rotated_idle`: its default."""
     return f"""data_dir: {place}/data
-sources: {{flipt: {{type: file, path: {place}/audit.log}}}}
+sources: {{flipt: {{type: file, path: {place}/audit.log, rotated_idle: {rotated_idle}}}}}
 destinations:
   hook:
     type: webhook
